@@ -1,0 +1,51 @@
+// What is known of PostgreSQL's built-in functions and operators: may a call be made on several
+// shards, each for its own rows, and give what one server would?
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "router/topology.h"
+
+namespace pgshunt {
+
+enum class FunctionClass : std::uint8_t {
+  kPortable,   // a scalar that depends on its arguments and tracked settings only
+  kMoment,     // now() and its kin: reads the clock
+  kAggregate,  // one row of many
+  kWindow,
+  kLocal,    // reads something of the one server or session: version(), random(), pg_get_*()
+  kMayRead,  // the user's own, which may read any table
+  kUnknown,  // anything else: it may write
+};
+
+// `names`: as written, with or without schema. A name that also exists outside pg_catalog is taken
+// for the worse of the two, as the types of the arguments decide which is called.
+FunctionClass classify_function(const Topology& topology, std::span<const std::string> names);
+
+// Advisory locks and their release: they must be taken where everybody takes them.
+bool is_advisory_lock(std::span<const std::string> names);
+
+// currval() and lastval(): they answer for the last nextval() of one session on one server.
+bool is_sequence_read(std::span<const std::string> names);
+
+// An operator that is built in, and immutable or stable for all its types.
+bool is_builtin_operator(std::span<const std::string> names);
+
+// OID of a built-in type that a key may have or be compared with, by the name the grammar gives it
+// ("int8" for bigint), with or without pg_catalog.
+std::optional<std::uint32_t> builtin_type_oid(std::span<const std::string> names);
+
+// regclass, regtype, ...: values are OIDs, which differ from shard to shard.
+bool is_oid_type(std::span<const std::string> names);
+
+// Collations under which text sorts as its bytes: C, POSIX, ucs_basic, C.UTF-8.
+bool is_bytewise_collation(std::span<const std::string> names);
+
+// ctid, xmin, tableoid, ...: what they hold belongs to one server.
+bool is_system_column(std::string_view name);
+
+}  // namespace pgshunt

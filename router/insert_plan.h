@@ -1,0 +1,27 @@
+// Which shard the rows of an INSERT belong to.
+#pragma once
+
+#include <vector>
+
+#include "protocol/result.h"
+#include "router/statement_analysis.h"
+#include "router/statement_plan.h"
+
+namespace pgshunt {
+
+// One pin for each row of an INSERT into a sharded table; or why its key cannot be told. Adds to
+// `key_parameters` the parameters that are keys, once for each place.
+Result<std::vector<Pin>> insert_pins(const Topology& topology,
+                                     const std::vector<std::uint32_t>& types, const Query& insert,
+                                     const Table& table, const StatementAnalysis& analysis,
+                                     std::vector<std::uint16_t>& key_parameters);
+
+// ON CONFLICT must not change the key, and its unique index must contain it: another is unique on
+// each shard only.
+Status check_on_conflict(const Query& insert, const Table& table);
+
+// Nothing the INSERT leaves out may be filled with a value of each shard's own. For reference
+// tables.
+Status check_defaults_are_same(const Query& insert, const Table& table, bool has_default);
+
+}  // namespace pgshunt

@@ -1,0 +1,409 @@
+#include "router/planner.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "router/builtin.h"
+#include "router/insert_plan.h"
+#include "router/parse_tree.h"
+#include "router/refusal.h"
+#include "router/scatter_plan.h"
+#include "router/statement_analysis.h"
+
+namespace pgshunt {
+namespace {
+
+// System catalogs are read from one shard only, so that the OIDs of one answer mean something in
+// the next question.
+constexpr ShardId kCatalogShard = 0;
+
+std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
+
+class Planner {
+ public:
+  Planner(const Topology& topology, const PlanRequest& request)
+      : topology_(topology), request_(request), analysis_(topology, request.types) {
+    plan_.epoch = topology.epoch;
+  }
+
+  Result<StatementPlanData> plan(const SqlStatement& statement) {
+    Status planned = dispatch(statement);
+    if (!planned) return planned.error();
+    return std::move(plan_);
+  }
+
+ private:
+  Status dispatch(const SqlStatement& statement) {
+    switch (statement.kind) {
+      case StatementKind::kEmpty:
+      case StatementKind::kSetting:
+      case StatementKind::kFetch:
+        return Ok{};  // any shard: the linked one, where the cursor is
+      case StatementKind::kNotify:
+        plan_.kind = RouteKind::kHomeShard;  // channels must meet somewhere
+        plan_.writes = true;
+        return Ok{};
+      case StatementKind::kQuery:
+        return plan_query(statement);
+      case StatementKind::kExplain:
+        return plan_explain(statement);
+      case StatementKind::kCopy:
+        return plan_copy(statement);
+      case StatementKind::kCursor:
+        return plan_cursor(statement);
+      case StatementKind::kTruncate:
+      case StatementKind::kLock:
+        return plan_on_unsharded_only(statement);
+      case StatementKind::kOther:
+        break;
+    }
+    return refusal(statement.text + " is not supported on a sharded database",
+                   "Connect to each shard and run it there.");
+  }
+
+  // --- queries --------------------------------------------------------------------------------
+
+  Status plan_query(const SqlStatement& statement) {
+    if (!statement.query) return not_understood(statement);
+    const Query& query = *statement.query;
+    if (query.verb == QueryVerb::kOther) {
+      return refusal(query.text + " is not supported on a sharded database",
+                     "Write it as INSERT, UPDATE and DELETE.");
+    }
+    if (const Status added = analysis_.add_query(query); !added) return added.error();
+    const StatementFacts& facts = analysis_.facts();
+    // Every table of the parse tree must be one that was looked at.
+    if (facts.tables != statement.tables.size()) return not_understood(statement);
+    plan_.unqualified = facts.unqualified_table;
+    plan_.writes = !analysis_.writes().empty() || facts.locking || facts.into ||
+                   !facts.unknown_function.empty() || !facts.reading_function.empty();
+    if (!facts.sequence_read.empty()) {
+      return refusal(facts.sequence_read + " is not supported on a sharded database",
+                     "Every shard has sequences of its own: use INSERT ... RETURNING.");
+    }
+    if (facts.into) {
+      return refusal("SELECT INTO is not supported on a sharded database",
+                     "Create the table on each shard, then INSERT.");
+    }
+    if (analysis_.has(TableClass::kSharded)) return plan_sharded(query);
+    if (analysis_.has(TableClass::kUnsharded)) return plan_unsharded();
+    for (const WriteTarget& target : analysis_.writes()) {
+      if (target.table.placement == TableClass::kReference) return plan_reference_write(query);
+    }
+    return plan_read_anywhere();
+  }
+
+  Status not_understood(const SqlStatement& statement) const {
+    return refusal("a part of this " + statement.text + " is not understood by the proxy",
+                   "Write the statement in a simpler form.");
+  }
+
+  // Only reference tables, catalogs, or no table at all.
+  Status plan_read_anywhere() {
+    const StatementFacts& facts = analysis_.facts();
+    const bool one_place = analysis_.has(TableClass::kCatalog) || facts.locking ||
+                           !facts.unknown_function.empty() || !facts.local_function.empty() ||
+                           !facts.oid_type.empty() || !facts.system_column.empty();
+    plan_.kind = one_place ? RouteKind::kHomeShard : RouteKind::kAnyShard;
+    return check_reading_function();
+  }
+
+  // A function of the user's may read any table, and would see one shard's part of it.
+  Status check_reading_function() const {
+    const std::string& call = analysis_.facts().reading_function;
+    if (call.empty()) return Ok{};
+    return refusal("function " + call + " may read tables that the statement does not name",
+                   "Declare it IMMUTABLE if it reads none, or call it on each shard.");
+  }
+
+  Status plan_unsharded() {
+    std::optional<ShardId> home;
+    if (const Status same = find_home(home); !same) return same.error();
+    if (analysis_.has(TableClass::kCatalog) && *home != kCatalogShard) {
+      return refusal("a system catalog cannot be joined with a table of another shard",
+                     "Read them one after the other.");
+    }
+    if (const Status ok = check_no_reference_write(); !ok) return ok.error();
+    plan_.kind = RouteKind::kOneShard;
+    plan_.home = home;
+    return check_locks();
+  }
+
+  // All unsharded tables must live together.
+  Status find_home(std::optional<ShardId>& home) const {
+    const auto meet = [&home](const ResolvedTable& table) -> Status {
+      if (table.placement != TableClass::kUnsharded) return Ok{};
+      if (home && *home != table.home) {
+        return refusal("unsharded tables of different shards cannot be used in one statement",
+                       "Read them one after the other.");
+      }
+      home = table.home;
+      return Ok{};
+    };
+    for (const auto& scope : analysis_.scopes()) {
+      for (const TableUse& use : scope->tables()) {
+        if (const Status same = meet(use.resolved); !same) return same.error();
+      }
+    }
+    for (const WriteTarget& target : analysis_.writes()) {
+      if (const Status same = meet(target.table); !same) return same.error();
+    }
+    return Ok{};
+  }
+
+  Status check_no_reference_write() const {
+    for (const WriteTarget& target : analysis_.writes()) {
+      if (target.table.placement == TableClass::kReference) {
+        return refusal("a reference table cannot be written together with other tables",
+                       "Write it in a statement of its own, which goes to every shard.");
+      }
+    }
+    return Ok{};
+  }
+
+  Status check_locks() const {
+    if (!analysis_.facts().advisory_lock) return Ok{};
+    return refusal("advisory locks cannot be taken in a statement that reads sharded tables",
+                   "Take them in a statement without tables, which runs where all locks are.");
+  }
+
+  // --- sharded tables -------------------------------------------------------------------------
+
+  Status plan_sharded(const Query& query) {
+    if (analysis_.has(TableClass::kCatalog)) {
+      return refusal("a system catalog cannot be joined with a sharded table",
+                     "Read them one after the other.");
+    }
+    if (const Status ok = check_no_reference_write(); !ok) return ok.error();
+    if (const Status ok = check_locks(); !ok) return ok.error();
+    if (const Status ok = check_reading_function(); !ok) return ok.error();
+    for (const WriteTarget& target : analysis_.writes()) {
+      if (const Status ok = add_write(target); !ok) return ok.error();
+    }
+    const TableUse* unpinned = nullptr;
+    for (const auto& scope : analysis_.scopes()) {
+      for (const TableUse& use : scope->tables()) {
+        if (!use.sharded()) continue;
+        if (use.pin) {
+          plan_.pins.push_back(*use.pin);
+        } else if (unpinned == nullptr) {
+          unpinned = &use;
+        }
+      }
+    }
+    if (unpinned == nullptr) {
+      plan_.kind = RouteKind::kOneShard;
+      if (const Status same = find_home(plan_.home); !same) return same.error();
+      return check_parameter_types();
+    }
+    if (!analysis_.writes().empty()) return unpinned_write(*unpinned);
+    if (analysis_.has(TableClass::kUnsharded)) {
+      return refusal("an unsharded table cannot be joined with a sharded table over several shards",
+                     "Give the shard key of " + quoted(unpinned->visible_name()) + ".");
+    }
+    plan_.pins.clear();
+    return plan_scatter(request_.text, query, analysis_, plan_);
+  }
+
+  Status unpinned_write(const TableUse& use) const {
+    const std::string& key = use.resolved.table->key_column;
+    return refusal("cannot tell which shard this statement writes: table " +
+                       quoted(use.visible_name()) + " has no shard key given",
+                   "Add " + std::string(use.visible_name()) + "." + key +
+                       " = value to WHERE, outside of OR and NOT.");
+  }
+
+  Status add_write(const WriteTarget& target) {
+    if (target.table.placement != TableClass::kSharded) return Ok{};
+    const Query& query = *target.query;
+    const Table& table = *target.table.table;
+    if (query.verb == QueryVerb::kUpdate) {
+      for (const Target& assignment : query.assignments) {
+        if (assignment.name == table.key_column) {
+          return refusal("UPDATE may not set the shard key " + quoted(table.key_column),
+                         "Delete the row and insert it anew.");
+        }
+      }
+      return Ok{};
+    }
+    if (query.verb != QueryVerb::kInsert) return Ok{};
+    if (const Status ok = check_on_conflict(query, table); !ok) return ok.error();
+    auto pins = insert_pins(topology_, request_.types, query, table, analysis_, insert_parameters_);
+    if (!pins) return pins.error();
+    for (Pin& pin : *pins) plan_.pins.push_back(std::move(pin));
+    return Ok{};
+  }
+
+  // A parameter of open type gets its type from where it stands; if that is not only beside keys,
+  // the server may infer another type than the key's, and its bytes would mean something else.
+  Status check_parameter_types() const {
+    std::vector<std::size_t> beside_keys;
+    const auto count = [&beside_keys](std::uint16_t parameter) {
+      if (beside_keys.size() <= parameter) beside_keys.resize(parameter + std::size_t{1});
+      ++beside_keys[parameter];
+    };
+    std::for_each(insert_parameters_.begin(), insert_parameters_.end(), count);
+    for (const auto& scope : analysis_.scopes()) {
+      std::for_each(scope->key_parameters().begin(), scope->key_parameters().end(), count);
+    }
+    for (const Pin& pin : plan_.pins) {
+      const std::size_t parameter = pin.source.parameter;
+      if (pin.source.kind != KeySource::Kind::kParameter) continue;
+      if (request_.first_literal != 0 && parameter + 1 >= request_.first_literal) continue;
+      if (parameter < request_.types.size() && request_.types[parameter] != 0) continue;
+      if (analysis_.facts().parameter_uses[parameter] <= beside_keys[parameter]) continue;
+      return refusal("the type of parameter $" + std::to_string(parameter + 1) +
+                         ", a shard key, is open and it is used elsewhere too",
+                     "Declare its type when preparing, or use a parameter of its own for the key.");
+    }
+    return Ok{};
+  }
+
+  // --- reference tables -----------------------------------------------------------------------
+
+  Status plan_reference_write(const Query& query) {
+    const StatementFacts& facts = analysis_.facts();
+    const char* const kPlain = "Write it as a plain INSERT ... VALUES, UPDATE or DELETE.";
+    if (facts.ctes || facts.subqueries || facts.set_operation || !query.target ||
+        analysis_.writes().size() != 1) {
+      return refusal("a write to a reference table with WITH or a subquery is not supported",
+                     kPlain);
+    }
+    const Table& table = *analysis_.writes().front().table.table;
+    if (query.verb == QueryVerb::kInsert) {
+      if (query.source && query.source->values.empty()) {
+        return refusal("INSERT ... SELECT into a reference table is not supported", kPlain);
+      }
+      if (const Status same = check_defaults_are_same(query, table, facts.has_default); !same) {
+        return same.error();
+      }
+    } else if (facts.has_default) {
+      return refusal("SET column = DEFAULT of a reference table is not supported",
+                     "Write the value itself.");
+    }
+    if (query.verb == QueryVerb::kUpdate && !query.from.empty()) {
+      return refusal("UPDATE ... FROM of a reference table is not supported",
+                     "Of several matching rows each shard may take another.");
+    }
+    if (analysis_.has(TableClass::kCatalog)) {
+      return refusal("a reference table cannot be written from a system catalog", kPlain);
+    }
+    if (const Status same = check_same_everywhere(); !same) return same.error();
+    plan_.kind = RouteKind::kEveryShard;
+    return Ok{};
+  }
+
+  // Every expression must give the same value on every shard.
+  Status check_same_everywhere() const {
+    const StatementFacts& facts = analysis_.facts();
+    const std::string* const findings[] = {&facts.moment,           &facts.local_function,
+                                           &facts.reading_function, &facts.unknown_function,
+                                           &facts.unknown_operator, &facts.system_column,
+                                           &facts.oid_type,         &facts.aggregate,
+                                           &facts.window,           &facts.other_node};
+    for (const std::string* finding : findings) {
+      if (finding->empty()) continue;
+      return refusal(*finding + " in a write to a reference table could differ from shard to shard",
+                     "Compute the value before you send the statement.");
+    }
+    return Ok{};
+  }
+
+  // --- utility statements ---------------------------------------------------------------------
+
+  Status plan_explain(const SqlStatement& statement) {
+    if (!statement.query) {
+      return refusal("EXPLAIN of this statement is not supported on a sharded database",
+                     "Connect to a shard and run it there.");
+    }
+    if (const Status planned = plan_query(statement); !planned) return planned.error();
+    plan_.writes &= statement.analyze;
+    if (!plan_.several_shards()) return Ok{};
+    return refusal("EXPLAIN of a statement that runs on several shards is not supported",
+                   "Give the shard key, or connect to a shard and run it there.");
+  }
+
+  Status plan_copy(const SqlStatement& statement) {
+    if (statement.server_file) {
+      return refusal("COPY with a file or program of the server is not supported",
+                     "Use COPY ... FROM STDIN or TO STDOUT (\\copy in psql).");
+    }
+    if (statement.query) {
+      if (const Status planned = plan_query(statement); !planned) return planned.error();
+      if (!plan_.several_shards()) return Ok{};
+      return refusal("COPY of a query that runs on several shards is not supported",
+                     "Give the shard key, or run the query itself.");
+    }
+    if (statement.tables.size() != 1) return not_understood(statement);
+    const auto table = resolve_table(topology_, statement.tables[0]);
+    if (!table) return table.error();
+    plan_.unqualified = statement.tables[0].schema.empty();
+    plan_.writes = statement.from;
+    switch (table->placement) {
+      case TableClass::kUnsharded:
+        plan_.kind = RouteKind::kOneShard;
+        plan_.home = table->home;
+        return Ok{};
+      case TableClass::kReference:
+        if (!statement.from) return Ok{};
+        return refusal("COPY FROM into a reference table is not supported",
+                       "Use INSERT, which goes to every shard.");
+      case TableClass::kSharded:
+        if (statement.from) {
+          return refusal("COPY FROM into a sharded table is not supported",
+                         "Use INSERT, or COPY on each shard.");
+        }
+        return refusal("COPY TO of a sharded table is not supported",
+                       "Run SELECT, or COPY on each shard.");
+      case TableClass::kCatalog:
+      case TableClass::kDerived:
+        break;
+    }
+    plan_.kind = RouteKind::kHomeShard;
+    return Ok{};
+  }
+
+  // FETCH goes to whatever shard the transaction is linked to, so only cursors that may be on any
+  // shard can be found again.
+  Status plan_cursor(const SqlStatement& statement) {
+    if (const Status planned = plan_query(statement); !planned) return planned.error();
+    if (plan_.kind == RouteKind::kAnyShard) return Ok{};
+    return refusal("a cursor over anything but reference tables is not supported",
+                   "Run the query itself, with LIMIT and the last row seen to read it in parts.");
+  }
+
+  Status plan_on_unsharded_only(const SqlStatement& statement) {
+    for (const TableName& name : statement.tables) {
+      const auto table = resolve_table(topology_, name);
+      if (!table) return table.error();
+      if (table->placement != TableClass::kUnsharded ||
+          (plan_.home && *plan_.home != table->home)) {
+        return refusal(
+            statement.text + " of " + quoted(name.name) + " is not supported on a sharded database",
+            "Connect to each shard and run it there.");
+      }
+      plan_.home = table->home;
+      plan_.unqualified |= name.schema.empty();
+    }
+    plan_.kind = RouteKind::kOneShard;
+    plan_.writes = true;
+    return Ok{};
+  }
+
+  const Topology& topology_;
+  const PlanRequest& request_;
+  StatementAnalysis analysis_;
+  StatementPlanData plan_;
+  std::vector<std::uint16_t> insert_parameters_;
+};
+
+}  // namespace
+
+Result<StatementPlanData> plan_statement(const Topology& topology, const PlanRequest& request) {
+  const auto statement = parse_statement(request.text);
+  if (!statement) return statement.error();
+  return Planner(topology, request).plan(*statement);
+}
+
+}  // namespace pgshunt

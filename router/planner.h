@@ -1,0 +1,26 @@
+// Statement text in, plan out. Stateless; costs tens of microseconds, so plans are cached.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "protocol/result.h"
+#include "router/statement_plan.h"
+#include "router/topology.h"
+
+namespace pgshunt {
+
+struct PlanRequest {
+  std::string_view text;             // one statement
+  std::vector<std::uint32_t> types;  // declared parameter types, 0 for those left open
+  // Parameters from this one on (counted from 1) stand for literals of a template: each is used
+  // once, and its own form tells its type. 0: there are none.
+  std::uint32_t first_literal = 0;
+};
+
+// The rule above all: the plan's result is what one server holding all the data would return, or
+// there is no plan but an Error. 42601 is left to the caller, who sends such a text to a server.
+Result<StatementPlanData> plan_statement(const Topology& topology, const PlanRequest& request);
+
+}  // namespace pgshunt

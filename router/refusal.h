@@ -1,0 +1,15 @@
+// The one way a statement is refused: 0A000, the clause named, and what to do instead.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "protocol/result.h"
+
+namespace pgshunt {
+
+inline Error refusal(std::string message, std::string hint) {
+  return {sqlstate::kFeatureNotSupported, std::move(message), std::move(hint)};
+}
+
+}  // namespace pgshunt

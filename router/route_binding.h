@@ -1,0 +1,31 @@
+// From a plan and the values of its parameters to a route.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "protocol/result.h"
+#include "router/key_value.h"
+#include "router/router.h"
+#include "router/statement_plan.h"
+#include "router/topology.h"
+
+namespace pgshunt {
+
+// Where a statement's parameters come from: a Bind message, or the literals of a template.
+class ParameterValues {
+ public:
+  virtual ~ParameterValues() = default;
+  // The value of a parameter (from 0), good until the next call; nothing if there is no such
+  // parameter. An Error for a literal the server would refuse.
+  virtual Result<std::optional<KeyInput>> value(std::uint16_t parameter) = 0;
+  // Some value is text that means a different moment on every server ("now").
+  virtual bool names_a_moment() const = 0;
+};
+
+// `one_shard`: where the id of a kOneShard route is kept; Route::shards points to it.
+// Allocates nothing, unless a key is a long numeric or bytea.
+Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
+                         ParameterValues& values, const RouterSession& session, ShardId& one_shard);
+
+}  // namespace pgshunt

@@ -1,0 +1,278 @@
+#include "router/router.h"
+
+#include <utility>
+#include <variant>
+
+#include "router/bounded_cache.h"
+#include "router/moment_words.h"
+#include "router/pg_hash.h"
+#include "router/planner.h"
+#include "router/refusal.h"
+#include "router/route_binding.h"
+#include "router/statement_plan.h"
+#include "router/template.h"
+
+namespace pgshunt {
+namespace {
+
+// Bind's values.
+class BoundParameters final : public ParameterValues {
+ public:
+  explicit BoundParameters(std::span<const BoundValue> values) : values_(values) {}
+
+  Result<std::optional<KeyInput>> value(std::uint16_t parameter) override {
+    if (parameter >= values_.size()) return std::optional<KeyInput>();
+    const BoundValue& bound = values_[parameter];
+    KeyInput input;
+    if (!bound.is_null) {
+      input.form = bound.binary ? KeyInput::Form::kBinary : KeyInput::Form::kText;
+    }
+    input.type = bound.type;
+    input.bytes = bound.bytes;
+    return std::optional<KeyInput>(input);
+  }
+
+  bool names_a_moment() const override {
+    for (const BoundValue& bound : values_) {
+      if (!bound.is_null && !bound.binary && pgshunt::names_a_moment(bound.bytes)) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::span<const BoundValue> values_;
+};
+
+// A template's literals. Parameters the client wrote into a simple query have no value.
+class LiteralParameters final : public ParameterValues {
+ public:
+  LiteralParameters(const StatementTemplate& statement, std::string& scratch)
+      : statement_(statement), scratch_(scratch) {}
+
+  Result<std::optional<KeyInput>> value(std::uint16_t parameter) override {
+    const std::size_t number = std::size_t{parameter} + 1;
+    if (number < statement_.first_literal()) return std::optional<KeyInput>();
+    const std::size_t index = number - statement_.first_literal();
+    if (index >= statement_.literals.size()) return std::optional<KeyInput>();
+    const TemplateLiteral& literal = statement_.literals[index];
+    if (!decode_literal(literal, scratch_)) {
+      return Error{sqlstate::kInvalidTextRepresentation, "invalid escape in a string literal", {}};
+    }
+    KeyInput input;
+    const bool number_literal =
+        literal.kind == LiteralKind::kInteger || literal.kind == LiteralKind::kDecimal;
+    input.form = number_literal ? KeyInput::Form::kNumber : KeyInput::Form::kString;
+    input.bytes = scratch_;
+    return std::optional<KeyInput>(input);
+  }
+
+  bool names_a_moment() const override {
+    for (const TemplateLiteral& literal : statement_.literals) {
+      // Quotes around a word do not hide it.
+      if (literal.kind != LiteralKind::kInteger && literal.kind != LiteralKind::kDecimal &&
+          pgshunt::names_a_moment(literal.text)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  const StatementTemplate& statement_;
+  std::string& scratch_;
+};
+
+class NoParameters final : public ParameterValues {
+ public:
+  Result<std::optional<KeyInput>> value(std::uint16_t) override {
+    return std::optional<KeyInput>();
+  }
+  bool names_a_moment() const override { return false; }
+};
+
+// What is known of a template: how to run it, why not, or that the grammar wants its literals in
+// place, so that each statement of this shape has to be planned from its text.
+struct CachedTemplate {
+  struct NeedsLiterals {};
+
+  std::string text;
+  std::uint64_t epoch = 0;
+  std::variant<StatementPlanData, Error, NeedsLiterals> outcome;
+  TemplateRenderer renderer;  // of a plan's shard_text
+};
+
+struct CachedStatement {
+  std::shared_ptr<const StatementPlan> plan;
+};
+
+std::uint64_t hash_of(std::string_view text, std::span<const std::uint32_t> types) {
+  const std::string_view bytes(reinterpret_cast<const char*>(types.data()), types.size_bytes());
+  return hash_bytes(text) ^ (hash_bytes(bytes) * 3);
+}
+
+bool is_syntax_error(const Error& error) { return error.code == sqlstate::kSyntaxError; }
+
+// Our parser takes a backslash in '...' for an ordinary character.
+bool has_ambiguous_strings(std::string_view statement, const RouterSession& session) {
+  return !session.standard_conforming_strings && statement.find('\\') != std::string_view::npos;
+}
+
+Error ambiguous_strings() {
+  return refusal("the statement has a backslash while standard_conforming_strings is off",
+                 "Set standard_conforming_strings to on, and write E'...' for escapes.");
+}
+
+}  // namespace
+
+class Router::Impl {
+ public:
+  Impl(std::shared_ptr<const Topology> topology, std::size_t cached)
+      : topology_(std::move(topology)), templates_(cached), statements_(cached) {}
+
+  void set_topology(std::shared_ptr<const Topology> topology) { topology_ = std::move(topology); }
+  const Topology& topology() const { return *topology_; }
+  Counters counters() const { return counters_; }
+
+  Result<Route> route(std::string_view statement, const RouterSession& session) {
+    const TemplateStatus status =
+        normalize_template(statement, template_, session.standard_conforming_strings);
+    if (status == TemplateStatus::kOk) {
+      const CachedTemplate& known = find_or_plan();
+      if (const auto* plan = std::get_if<StatementPlanData>(&known.outcome)) {
+        return bind_template(*plan, known.renderer, session);
+      }
+      if (const auto* error = std::get_if<Error>(&known.outcome)) return *error;
+    } else if (status == TemplateStatus::kMultiple) {
+      return refusal("several statements cannot be routed as one", "Send them one by one.");
+    } else {
+      ++counters_.template_misses;
+    }
+    return route_text(statement, session);
+  }
+
+  Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
+                                                       std::span<const std::uint32_t> types,
+                                                       const RouterSession& session) {
+    if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    const std::uint64_t hash = hash_of(statement, types);
+    const CachedStatement* known = statements_.find(hash, [&](const CachedStatement& cached) {
+      const StatementPlan& plan = *cached.plan;
+      return plan.epoch() == topology_->epoch && plan.text() == statement &&
+             std::equal(types.begin(), types.end(), plan.types().begin(), plan.types().end());
+    });
+    if (known != nullptr) {
+      ++counters_.template_hits;
+      return known->plan;
+    }
+    ++counters_.template_misses;
+    std::vector<std::uint32_t> type_list(types.begin(), types.end());
+    auto data = plan_statement(*topology_, {statement, type_list, 0});
+    if (!data) return data.error();
+    auto plan = std::make_shared<const StatementPlan>(std::string(statement), std::move(type_list),
+                                                      std::move(*data));
+    statements_.insert(hash, {plan});
+    return plan;
+  }
+
+  Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
+                     const RouterSession& session) {
+    if (plan.epoch() != topology_->epoch) {
+      return Error{sqlstate::kObjectNotInPrerequisiteState,
+                   "the shard map has changed since the statement was prepared",
+                   {}};
+    }
+    BoundParameters parameters(values);
+    return bind_route(*topology_, plan.data(), parameters, session, one_shard_);
+  }
+
+ private:
+  const CachedTemplate& find_or_plan() {
+    CachedTemplate* known = templates_.find(template_.hash, [this](const CachedTemplate& cached) {
+      return cached.text == template_.text;
+    });
+    if (known != nullptr && known->epoch == topology_->epoch) {
+      ++counters_.template_hits;
+      return *known;
+    }
+    ++counters_.template_misses;
+    CachedTemplate fresh{template_.text, topology_->epoch, CachedTemplate::NeedsLiterals{}, {}};
+    auto data = plan_statement(*topology_, {template_.text, {}, template_.first_literal()});
+    if (data) {
+      fresh.renderer = TemplateRenderer(data->shard_text, template_.first_literal());
+      fresh.outcome = std::move(*data);
+    } else if (!is_syntax_error(data.error())) {
+      fresh.outcome = data.error();
+    }
+    if (known == nullptr) return templates_.insert(template_.hash, std::move(fresh));
+    *known = std::move(fresh);
+    return *known;
+  }
+
+  Result<Route> bind_template(const StatementPlanData& plan, const TemplateRenderer& renderer,
+                              const RouterSession& session) {
+    LiteralParameters parameters(template_, literal_);
+    auto route = bind_route(*topology_, plan, parameters, session, one_shard_);
+    if (route && !plan.shard_text.empty()) {
+      renderer.render(template_.literals, rendered_);
+      route->sql = rendered_;
+    }
+    return route;
+  }
+
+  // Without a template: the statement is parsed as it stands.
+  Result<Route> route_text(std::string_view statement, const RouterSession& session) {
+    if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    auto data = plan_statement(*topology_, {statement, {}, 0});
+    if (!data) return data.error();
+    text_plan_ = std::move(*data);
+    NoParameters parameters;
+    auto route = bind_route(*topology_, text_plan_, parameters, session, one_shard_);
+    if (route) route->sql = text_plan_.shard_text;
+    return route;
+  }
+
+  std::shared_ptr<const Topology> topology_;
+  BoundedCache<CachedTemplate> templates_;
+  BoundedCache<CachedStatement> statements_;
+  Counters counters_;
+
+  // Buffers that keep their capacity from call to call; results point into them.
+  StatementTemplate template_;
+  StatementPlanData text_plan_;
+  std::string literal_;
+  std::string rendered_;
+  ShardId one_shard_ = 0;
+};
+
+Router::Router(std::shared_ptr<const Topology> topology, std::size_t cached_templates)
+    : impl_(std::make_unique<Impl>(std::move(topology), cached_templates)) {}
+Router::~Router() = default;
+
+void Router::set_topology(std::shared_ptr<const Topology> topology) {
+  impl_->set_topology(std::move(topology));
+}
+const Topology& Router::topology() const { return impl_->topology(); }
+Router::Counters Router::counters() const { return impl_->counters(); }
+
+Result<Route> Router::route(std::string_view statement, const RouterSession& session) {
+  return impl_->route(statement, session);
+}
+
+Result<std::shared_ptr<const StatementPlan>> Router::prepare(std::string_view statement,
+                                                             std::span<const std::uint32_t> types,
+                                                             const RouterSession& session) {
+  return impl_->prepare(statement, types, session);
+}
+
+Result<std::shared_ptr<const StatementPlan>> Router::refresh(
+    std::shared_ptr<const StatementPlan> plan, const RouterSession& session) {
+  if (plan->epoch() == impl_->topology().epoch) return plan;
+  return impl_->prepare(plan->text(), plan->types(), session);
+}
+
+Result<Route> Router::bind(const StatementPlan& plan, std::span<const BoundValue> values,
+                           const RouterSession& session) {
+  return impl_->bind(plan, values, session);
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,101 @@
+// SQL in, route out: the one door through which the proxy asks where a statement runs.
+//
+// One Router per worker, used on that worker's thread only. It holds the worker's template cache;
+// the topology it reads is an immutable snapshot shared by all workers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/result.h"
+#include "router/merge_spec.h"
+#include "router/topology.h"
+
+namespace pgshunt {
+
+class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
+
+enum class RouteKind : std::uint8_t {
+  kAnyShard,    // reads only reference tables or none: the linked shard, else any
+  kHomeShard,   // system catalogs: always the topology's first shard, so that OIDs stay consistent
+  kOneShard,    // shards[0]; a statement pinned to a key that cannot exist becomes kAnyShard
+  kScatter,     // a SELECT on all of `shards`, merged by `merge`
+  kEveryShard,  // a write to a reference table: every shard, all or none; the first one's reply
+                // counts
+};
+
+struct Route {
+  RouteKind kind = RouteKind::kAnyShard;
+  bool writes = false;  // anything but a provably read-only SELECT
+  // Ascending; empty for kAnyShard. Valid until the router's next call.
+  std::span<const ShardId> shards;
+  // kScatter only; null otherwise. Valid as long as the plan (prepared) or until the router's next
+  // call (simple).
+  const MergeSpec* merge = nullptr;
+  RowWindow window;  // kScatter: LIMIT and OFFSET, values bound
+  // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.
+  // bind() leaves it empty: what to prepare on the servers is the plan's shard_text().
+  std::string_view sql;
+};
+
+// One bound parameter as it stands in the client's Bind message.
+struct BoundValue {
+  bool is_null = false;
+  bool binary = false;
+  std::uint32_t type = 0;  // declared parameter type's OID, 0 if the client left it open
+  std::string_view bytes;
+};
+
+// Settings of the client's session that change what a statement or a value means. The proxy tracks
+// them; a statement whose route would depend on one that is not as expected is refused.
+struct RouterSession {
+  bool standard_conforming_strings = true;
+  bool same_encoding = true;        // client_encoding is the servers' own
+  bool exact_floats = true;         // extra_float_digits is 1 or more
+  bool default_search_path = true;  // search_path is the topology's
+};
+
+class Router {
+ public:
+  explicit Router(std::shared_ptr<const Topology> topology, std::size_t cached_templates = 4096);
+  ~Router();
+
+  // The next calls use this map. Cached templates of an older epoch are dropped as they are met.
+  void set_topology(std::shared_ptr<const Topology> topology);
+  const Topology& topology() const;
+
+  // One statement of a simple query, literals in place. Errors: 0A000 for what cannot be proven
+  // exact (message names the clause, hint says what to do), 42P01 for a table the configuration
+  // does not know, 23502 for a NULL key, 42601 in PostgreSQL's words for what its grammar (that of
+  // version 15) does not take. The last is not left to a server: a newer one may know a syntax that
+  // was not looked through, and answer for its own rows only.
+  Result<Route> route(std::string_view statement, const RouterSession& session = {});
+
+  // Extended protocol: analysed once at Parse ...
+  Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
+                                                       std::span<const std::uint32_t> types,
+                                                       const RouterSession& session = {});
+  // ... analysed again if the map has changed since (by epoch); else it is the same plan. Call it
+  // before bind().
+  Result<std::shared_ptr<const StatementPlan>> refresh(std::shared_ptr<const StatementPlan> plan,
+                                                       const RouterSession& session = {});
+  // ... routed at each Bind. 55000 for a plan of another epoch.
+  Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
+                     const RouterSession& session = {});
+
+  struct Counters {
+    std::uint64_t template_hits = 0;
+    std::uint64_t template_misses = 0;
+  };
+  Counters counters() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pgshunt

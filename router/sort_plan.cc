@@ -1,0 +1,264 @@
+#include "router/sort_plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string>
+
+#include "router/builtin.h"
+#include "router/refusal.h"
+
+namespace pgshunt {
+namespace {
+
+bool is_plain_column(const Expr& expr) { return expr.kind == ExprKind::kColumn && !expr.star; }
+
+bool is_star(const Target& target) {
+  return target.value && target.value->kind == ExprKind::kColumn && target.value->star;
+}
+
+class SortPlanner {
+ public:
+  SortPlanner(const Query& query, const TableScope& scope) : query_(query), scope_(scope) {
+    for (std::size_t i = 0; i < query.targets.size(); ++i) {
+      const Target& target = query.targets[i];
+      if (!is_star(target)) continue;
+      first_star_ = std::min(first_star_, i);
+      // `*`, or `t.*` of the only table: every column of FROM is there under its name.
+      if (target.value->names.empty() || scope.tables().size() == 1) all_columns_ = true;
+    }
+  }
+
+  Result<SortPlan> plan() {
+    for (std::size_t i = 0; i < query_.order.size(); ++i) {
+      auto key = key_of(i);
+      if (!key) return key.error();
+      const SortItem& item = query_.order[i];
+      key->descending = item.descending;
+      key->nulls_first = item.nulls_first.value_or(item.descending);
+      plan_.merge.keys.push_back(std::move(*key));
+    }
+    plan_.merge.hidden_columns = static_cast<std::uint16_t>(plan_.hidden.size());
+    return std::move(plan_);
+  }
+
+ private:
+  Result<SortKey> key_of(std::size_t index) {
+    const SortItem& item = query_.order[index];
+    const Expr& value = item.value;
+    if (item.using_operator) {
+      return refusal("ORDER BY ... USING is not supported over several shards",
+                     "Write ASC or DESC.");
+    }
+    if (value.kind == ExprKind::kConstant) return ordinal(value);
+    if (value.kind == ExprKind::kParameter) {
+      return refusal("ORDER BY a parameter is not supported over several shards", "Name a column.");
+    }
+    if (is_plain_column(value) && value.names.size() == 1) return by_name(index, value.names[0]);
+    return by_expression(index, value);
+  }
+
+  Result<SortKey> ordinal(const Expr& constant) {
+    std::uint16_t number = 0;
+    const char* const end = constant.text.data() + constant.text.size();
+    const auto [at, error] = std::from_chars(constant.text.data(), end, number);
+    if (constant.constant != ConstantKind::kNumber || error != std::errc() || at != end ||
+        number == 0) {
+      return Error{sqlstate::kSyntaxError,
+                   "ORDER BY takes a position in the select list, or an expression that is not a "
+                   "constant",
+                   {}};
+    }
+    SortKey key;
+    key.index = static_cast<std::uint16_t>(number - 1);
+    key.bytewise = is_bytewise_position(key.index);
+    return key;
+  }
+
+  // A bare name is an output column if there is one of that name, else an input column (SQL92
+  // rules; PostgreSQL manual, SELECT, "ORDER BY Clause").
+  Result<SortKey> by_name(std::size_t index, const std::string& name) {
+    SortKey key;
+    bool open = false;  // there may be an output column of that name, or not
+    for (std::size_t i = 0; i < query_.targets.size(); ++i) {
+      const Target& target = query_.targets[i];
+      switch (produces(target, name)) {
+        case Answer::kNo:
+          continue;
+        case Answer::kPerhaps:
+          open = true;
+          continue;
+        case Answer::kYes:
+          break;
+      }
+      // Several of that name are either the same expression or an error of the server's.
+      key.bytewise = is_star(target) ? is_bytewise_column(query_.order[index].value)
+                                     : is_bytewise(*target.value);
+      if (i < first_star_) {
+        key.index = static_cast<std::uint16_t>(i);
+      } else {
+        key.where = SortKey::Where::kNamed;
+        key.name = name;
+      }
+      return key;
+    }
+    key = hidden(index);
+    if (open) {
+      // It shows when the columns are described. Whose collation counts is then not known.
+      key.where = SortKey::Where::kNamedOrHidden;
+      key.name = name;
+    } else {
+      key.bytewise = is_bytewise_column(query_.order[index].value);
+    }
+    return key;
+  }
+
+  enum class Answer : std::uint8_t { kNo, kPerhaps, kYes };
+
+  // Does a target give the result a column of that name?
+  Answer produces(const Target& target, const std::string& name) const {
+    const auto said = [](bool yes) { return yes ? Answer::kYes : Answer::kNo; };
+    if (!target.value) return Answer::kNo;
+    if (is_star(target)) return star_produces(*target.value, name);
+    if (!target.name.empty()) return said(target.name == name);
+    if (is_plain_column(*target.value) || target.value->kind == ExprKind::kFunction) {
+      return said(!target.value->names.empty() && target.value->names.back() == name);
+    }
+    return Answer::kPerhaps;  // named by rules of PostgreSQL's own (FigureColname)
+  }
+
+  Answer star_produces(const Expr& star, const std::string& name) const {
+    if (star.names.empty() || scope_.tables().size() == 1) return Answer::kYes;
+    for (const TableUse& use : scope_.tables()) {
+      if (use.visible_name() != star.names.back()) continue;
+      if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
+          use.name->column_aliases) {
+        return Answer::kPerhaps;
+      }
+      const bool there = use.resolved.table->find_column(name) != nullptr;
+      return there ? Answer::kYes : Answer::kNo;
+    }
+    return Answer::kPerhaps;
+  }
+
+  // An expression is over input columns.
+  Result<SortKey> by_expression(std::size_t index, const Expr& value) {
+    SortKey key;
+    const bool bytewise = is_bytewise(value);
+    const Expr& inside =
+        value.kind == ExprKind::kCollate && value.args.size() == 1 ? value.args[0] : value;
+    const auto position = is_plain_column(inside) ? find_target(inside) : std::nullopt;
+    if (position) {
+      key.index = *position;
+    } else if (is_plain_column(inside) && query_.targets.size() == 1 && all_columns_ &&
+               scope_.tables().size() == 1) {
+      key.where = SortKey::Where::kNamed;
+      key.name = inside.names.back();
+    } else {
+      key = hidden(index);
+    }
+    key.bytewise = bytewise;
+    return key;
+  }
+
+  SortKey hidden(std::size_t index) {
+    SortKey key;
+    key.where = SortKey::Where::kHidden;
+    key.index = static_cast<std::uint16_t>(plan_.hidden.size());
+    plan_.hidden.push_back(index);
+    return key;
+  }
+
+  // A target that is this very column.
+  std::optional<std::uint16_t> find_target(const Expr& column) const {
+    const std::size_t end = std::min(first_star_, query_.targets.size());
+    for (std::size_t i = 0; i < end; ++i) {
+      const Target& target = query_.targets[i];
+      if (!target.value || !is_plain_column(*target.value)) continue;
+      const bool same = scope_.tables().size() == 1
+                            ? target.value->names.back() == column.names.back()
+                            : target.value->names == column.names;
+      if (same) return static_cast<std::uint16_t>(i);
+    }
+    return std::nullopt;
+  }
+
+  // --- collations ---
+
+  // The catalog's column that a reference means, if it can be told and is known.
+  const Column* catalog_column(const Expr& reference) const {
+    const Column* found = nullptr;
+    for (const TableUse& use : scope_.tables()) {
+      if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
+          use.name->column_aliases) {
+        return nullptr;  // any column may be its
+      }
+      if (reference.names.size() > 1 &&
+          use.visible_name() != reference.names[reference.names.size() - 2]) {
+        continue;
+      }
+      const Column* column = use.resolved.table->find_column(reference.names.back());
+      if (column == nullptr) continue;
+      if (found != nullptr && found->bytewise != column->bytewise) return nullptr;
+      found = column;
+    }
+    return found;
+  }
+
+  bool is_bytewise_column(const Expr& reference) const {
+    const Column* column = catalog_column(reference);
+    return column != nullptr && column->bytewise;
+  }
+
+  // Every text column of an expression must sort bytewise, and there must be one: the collation of
+  // constants and of casts from other types is the database's, which is not known by itself.
+  bool is_bytewise(const Expr& expr) const {
+    if (expr.kind == ExprKind::kCollate) return is_bytewise_collation(expr.names);
+    bool any = false;
+    return collects_bytewise(expr, any) && any;
+  }
+
+  bool collects_bytewise(const Expr& expr, bool& any) const {
+    if (expr.kind == ExprKind::kCollate) {
+      any = true;
+      return is_bytewise_collation(expr.names);
+    }
+    if (is_plain_column(expr)) {
+      const Column* column = catalog_column(expr);
+      if (column == nullptr) return false;
+      const bool text =
+          column->type_oid == type_oid::kText || column->type_oid == type_oid::kVarchar;
+      any |= text;
+      return !text || column->bytewise;
+    }
+    return std::all_of(expr.args.begin(), expr.args.end(),
+                       [this, &any](const Expr& arg) { return collects_bytewise(arg, any); });
+  }
+
+  bool is_bytewise_position(std::uint16_t position) const {
+    if (position < std::min(first_star_, query_.targets.size())) {
+      const Target& target = query_.targets[position];
+      return target.value && is_bytewise(*target.value);
+    }
+    if (query_.targets.size() != 1 || scope_.tables().size() != 1) return false;
+    const Table* table = scope_.tables()[0].resolved.table;
+    return table != nullptr && position < table->columns.size() &&
+           table->columns[position].bytewise;
+  }
+
+  static constexpr std::size_t kNone = ~std::size_t{0};
+
+  const Query& query_;
+  const TableScope& scope_;
+  std::size_t first_star_ = kNone;
+  bool all_columns_ = false;
+  SortPlan plan_;
+};
+
+}  // namespace
+
+Result<SortPlan> plan_sort(const Query& query, const TableScope& scope) {
+  return SortPlanner(query, scope).plan();
+}
+
+}  // namespace pgshunt

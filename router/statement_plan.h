@@ -1,0 +1,83 @@
+// An analysed statement: what prepare() found out once, so that each bind() only has to look at
+// values. Immutable and shared; tagged with the epoch of the topology it was made under.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "router/key_value.h"
+#include "router/merge_spec.h"
+#include "router/router.h"
+#include "router/topology.h"
+
+namespace pgshunt {
+
+// One end of `key = value`: the value that places a table's rows, still to be bound.
+struct Pin {
+  std::uint16_t keyspace = 0;
+  ShardKeyType key_type = ShardKeyType::kInt8;
+  KeySource source;
+  // A value that is stored (INSERT) must not be NULL. In a comparison NULL merely matches no row.
+  KeyUse use = KeyUse::kCompared;
+};
+
+// LIMIT or OFFSET: absent, a constant, or a parameter.
+struct LimitSource {
+  enum class Kind : std::uint8_t { kNone, kConstant, kParameter };
+  Kind kind = Kind::kNone;
+  std::int64_t constant = 0;
+  std::uint16_t parameter = 0;  // zero-based
+};
+
+// Everything the planner decides. kOneShard with no pins means `home`.
+struct StatementPlanData {
+  std::uint64_t epoch = 0;
+  RouteKind kind = RouteKind::kAnyShard;
+  bool writes = false;
+  std::vector<Pin> pins;        // kOneShard: all must name one shard
+  std::optional<ShardId> home;  // kOneShard: an unsharded table is involved
+  MergeSpec merge;              // kScatter
+  LimitSource limit;            // kScatter
+  LimitSource offset;           // kScatter
+  std::string shard_text;       // what the shards are to run; empty: the client's own text
+  // Names a table without its schema: good only under the topology's search path.
+  bool unqualified = false;
+  // Parameters by whose text each shard would read its own clock must not come ("now", "today").
+  bool several_shards() const {
+    return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard;
+  }
+};
+
+class StatementPlan {
+ public:
+  StatementPlan(std::string text, std::vector<std::uint32_t> types, StatementPlanData data)
+      : text_(std::move(text)), types_(std::move(types)), data_(std::move(data)) {}
+
+  // The client's text and declared parameter types, as given to prepare().
+  std::string_view text() const { return text_; }
+  const std::vector<std::uint32_t>& types() const { return types_; }
+  // What to Parse on servers: differs from text() only for a scatter.
+  std::string_view shard_text() const {
+    return data_.shard_text.empty() ? std::string_view(text_) : data_.shard_text;
+  }
+
+  RouteKind kind() const { return data_.kind; }
+  bool writes() const { return data_.writes; }
+  std::uint64_t epoch() const { return data_.epoch; }
+  // Columns at the end of the shards' rows that the client must not see (also when it describes the
+  // statement before it binds).
+  std::uint16_t hidden_columns() const { return data_.merge.hidden_columns; }
+
+  const StatementPlanData& data() const { return data_; }
+
+ private:
+  std::string text_;
+  std::vector<std::uint32_t> types_;
+  StatementPlanData data_;
+};
+
+}  // namespace pgshunt

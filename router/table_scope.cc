@@ -1,0 +1,317 @@
+#include "router/table_scope.h"
+
+#include <algorithm>
+
+namespace pgshunt {
+namespace {
+
+bool is_equals(const Expr& expr) {
+  return !expr.names.empty() && expr.names.back() == "=" &&
+         (expr.names.size() == 1 || (expr.names.size() == 2 && expr.names[0] == "pg_catalog"));
+}
+
+// Does `=` between two keys mean that they hash equally?
+bool same_family(ShardKeyType a, ShardKeyType b) {
+  if (a == b) return true;
+  if (is_integer(a) && is_integer(b)) return true;
+  return is_string(a) && is_string(b);
+}
+
+// Outer joins whose merged USING columns are not simply the left side's.
+bool has_right_or_full_join(const FromItem& item) {
+  if (item.kind != FromItem::Kind::kJoin) return false;
+  if (item.join == JoinKind::kRight || item.join == JoinKind::kFull) return true;
+  return std::any_of(item.sides.begin(), item.sides.end(), has_right_or_full_join);
+}
+
+bool is_system_schema(std::string_view schema) {
+  return schema == "pg_catalog" || schema == "information_schema";
+}
+
+}  // namespace
+
+Result<ResolvedTable> resolve_table(const Topology& topology, const TableName& name) {
+  if (is_system_schema(name.schema)) return ResolvedTable{TableClass::kCatalog, nullptr, 0};
+  if (const Table* table = topology.find_table(name.schema, name.name)) {
+    switch (table->placement) {
+      case TablePlacement::kSharded:
+        return ResolvedTable{TableClass::kSharded, table, 0};
+      case TablePlacement::kReference:
+        return ResolvedTable{TableClass::kReference, table, 0};
+      case TablePlacement::kUnsharded:
+        return ResolvedTable{TableClass::kUnsharded, table, table->home};
+    }
+  }
+  // pg_catalog is searched first, whatever the search path.
+  if (name.schema.empty() && name.name.starts_with("pg_")) {
+    return ResolvedTable{TableClass::kCatalog, nullptr, 0};
+  }
+  const std::string shown = name.schema.empty() ? name.name : name.schema + "." + name.name;
+  if (topology.default_home) {
+    if (topology.is_opaque(name.schema, name.name)) {
+      return Error{sqlstate::kFeatureNotSupported,
+                   "\"" + shown + "\" is not a plain table and may show rows of sharded ones",
+                   "If it does not, declare it as unsharded in the configuration."};
+    }
+    return ResolvedTable{TableClass::kUnsharded, nullptr, *topology.default_home};
+  }
+  return Error{sqlstate::kUndefinedTable, "table \"" + shown + "\" is not declared to the proxy",
+               "Declare it as sharded, reference or unsharded in the configuration."};
+}
+
+Status TableScope::add_target(const TableName& target) {
+  TableUse use;
+  use.name = &target;
+  auto resolved = resolve_table(topology_, target);
+  if (!resolved) return resolved.error();
+  use.resolved = *resolved;
+  tables_.push_back(std::move(use));
+  return Ok{};
+}
+
+Status TableScope::add_from(const std::vector<FromItem>& items,
+                            const std::vector<std::string>& ctes) {
+  for (const FromItem& item : items) {
+    merges_columns_ |= has_right_or_full_join(item);
+    if (const Status added = add_item(item, ctes); !added) return added.error();
+  }
+  return Ok{};
+}
+
+Status TableScope::add_item(const FromItem& item, const std::vector<std::string>& ctes) {
+  if (item.kind == FromItem::Kind::kJoin) {
+    const std::size_t left = tables_.size();
+    if (const Status added = add_item(item.sides[0], ctes); !added) return added.error();
+    const std::size_t middle = tables_.size();
+    if (const Status added = add_item(item.sides[1], ctes); !added) return added.error();
+    add_join_conditions(item, left, middle, tables_.size());
+    return Ok{};
+  }
+  for (const FromItem& side : item.sides) {
+    if (const Status added = add_item(side, ctes); !added) return added.error();
+  }
+  if (item.kind == FromItem::Kind::kOther && !item.sides.empty()) return Ok{};
+  TableUse use;
+  use.name = &item.table;
+  const bool is_cte = item.kind == FromItem::Kind::kTable && item.table.schema.empty() &&
+                      std::find(ctes.begin(), ctes.end(), item.table.name) != ctes.end();
+  if (item.kind == FromItem::Kind::kTable && !is_cte) {
+    auto resolved = resolve_table(topology_, item.table);
+    if (!resolved) return resolved.error();
+    use.resolved = *resolved;
+  }
+  tables_.push_back(std::move(use));
+  return Ok{};
+}
+
+void TableScope::add_join_conditions(const FromItem& join, std::size_t left, std::size_t middle,
+                                     std::size_t right) {
+  std::size_t first = 0;
+  std::size_t last = 0;
+  switch (join.join) {
+    case JoinKind::kInner:
+      break;
+    case JoinKind::kLeft:
+      first = middle;
+      last = right;
+      break;
+    case JoinKind::kRight:
+      first = left;
+      last = middle;
+      break;
+    case JoinKind::kFull:
+      return;  // every row of both sides stays, condition or not
+  }
+  for (const Expr& on : join.exprs) add_conjuncts(on, first, last);
+  if (has_right_or_full_join(join)) return;
+  for (const std::string& column : join.using_columns) {
+    add_using(column, left, middle, right, first, last);
+  }
+}
+
+void TableScope::add_using(const std::string& column, std::size_t left, std::size_t middle,
+                           std::size_t right, std::size_t first, std::size_t last) {
+  const auto find = [this, &column](std::size_t from, std::size_t to) {
+    for (std::size_t i = from; i < to; ++i) {
+      if (tables_[i].key_visible() && tables_[i].resolved.table->key_column == column) return i;
+    }
+    return kNone;
+  };
+  const std::size_t a = find(left, middle);
+  const std::size_t b = find(middle, right);
+  if (a == kNone || b == kNone) return;
+  Equality equality;
+  equality.table = a;
+  equality.other = b;
+  equality.first = first;
+  equality.last = last;
+  equalities_.push_back(std::move(equality));
+}
+
+void TableScope::add_where(const Expr& where) { add_conjuncts(where, 0, 0); }
+
+void TableScope::add_conjuncts(const Expr& condition, std::size_t first, std::size_t last) {
+  switch (condition.kind) {
+    case ExprKind::kAnd:
+      for (const Expr& arg : condition.args) add_conjuncts(arg, first, last);
+      return;
+    case ExprKind::kOperator:
+    case ExprKind::kIn:  // IN (x) is = x
+      if (condition.args.size() == 2 && is_equals(condition)) {
+        add_equality(condition.args[0], condition.args[1], first, last);
+        add_equality(condition.args[1], condition.args[0], first, last);
+      }
+      return;
+    default:
+      return;
+  }
+}
+
+void TableScope::add_equality(const Expr& left, const Expr& right, std::size_t first,
+                              std::size_t last) {
+  Equality equality;
+  equality.table = index_of_key(left);
+  equality.first = first;
+  equality.last = last;
+  if (equality.table == kNone) return;
+  const Table& table = *tables_[equality.table].resolved.table;
+  const ShardKeyType type = topology_.keyspaces[table.keyspace].key_type;
+  if (right.kind == ExprKind::kColumn) {
+    equality.other = index_of_key(right);
+    if (equality.other == kNone) {
+      equality.value = pin_from_outside(right);
+      if (!equality.value || !same_family(type, equality.value->key_type)) return;
+    } else {
+      const Table& other = *tables_[equality.other].resolved.table;
+      if (!same_family(type, topology_.keyspaces[other.keyspace].key_type)) return;
+    }
+  } else if (auto source = key_source_of(right, type, types_)) {
+    if (source->kind == KeySource::Kind::kParameter) key_parameters_.push_back(source->parameter);
+    Pin pin;
+    pin.keyspace = table.keyspace;
+    pin.key_type = type;
+    pin.source = std::move(*source);
+    equality.value = std::move(pin);
+  } else {
+    return;
+  }
+  equalities_.push_back(std::move(equality));
+}
+
+// --- names ------------------------------------------------------------------------------------
+
+std::size_t TableScope::index_of_key(const Expr& column) const {
+  if (column.kind != ExprKind::kColumn || column.star || column.names.empty()) return kNone;
+  const std::string& name = column.names.back();
+  const auto is_key = [this, &name](std::size_t i) {
+    return tables_[i].key_visible() && tables_[i].resolved.table->key_column == name;
+  };
+  if (column.names.size() == 1) {
+    std::size_t found = kNone;
+    for (std::size_t i = 0; i < tables_.size(); ++i) {
+      if (!is_key(i)) continue;
+      if (found == kNone) {
+        found = i;
+      } else if (merges_columns_) {
+        return kNone;
+      }
+    }
+    // Of several, the first: either USING merged them, and the merged column of inner and left
+    // joins is the left one's, or the server will call the name ambiguous.
+    return found;
+  }
+  const std::string& qualifier = column.names[column.names.size() - 2];
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    if (tables_[i].visible_name() != qualifier) continue;
+    if (column.names.size() == 3 && tables_[i].sharded() &&
+        tables_[i].resolved.table->schema != column.names[0]) {
+      continue;
+    }
+    if (column.names.size() > 3 || !is_key(i)) return kNone;
+    return i;
+  }
+  return kNone;
+}
+
+const TableUse* TableScope::key_of(const Expr& column) const {
+  const std::size_t index = index_of_key(column);
+  return index == kNone ? nullptr : &tables_[index];
+}
+
+std::optional<Pin> TableScope::pin_from_outside(const Expr& column) const {
+  // An unqualified name may be any column of this level's tables.
+  if (column.kind != ExprKind::kColumn || column.names.size() < 2) return std::nullopt;
+  const std::string& qualifier = column.names[column.names.size() - 2];
+  for (const TableUse& use : tables_) {
+    if (use.visible_name() == qualifier) return std::nullopt;
+  }
+  if (outer_ == nullptr) return std::nullopt;
+  if (const TableUse* use = outer_->key_of(column)) return use->pin;
+  return outer_->pin_from_outside(column);
+}
+
+// --- pins -------------------------------------------------------------------------------------
+
+void TableScope::resolve_pins() {
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    if (tables_[i].sharded()) tables_[i].pin = search(i);
+  }
+}
+
+// Follows equalities from a table's key to a value. All nodes reached are keys that are not NULL in
+// the rows in question, so a condition of an outer join may be used when it is met from the side
+// that the join may drop: that side being there, the condition held.
+std::optional<Pin> TableScope::search(std::size_t table) const {
+  std::vector<bool> seen(tables_.size(), false);
+  std::vector<std::size_t> queue{table};
+  seen[table] = true;
+  for (std::size_t head = 0; head < queue.size(); ++head) {
+    const std::size_t at = queue[head];
+    const auto usable_from = [table, at](const Equality& equality) {
+      if (equality.first == equality.last) return true;
+      const auto droppable = [&equality](std::size_t i) {
+        return i >= equality.first && i < equality.last;
+      };
+      return droppable(table) || droppable(at);
+    };
+    for (const Equality& equality : equalities_) {
+      if (!usable_from(equality)) continue;
+      if (equality.value && equality.table == at) {
+        Pin pin = *equality.value;
+        // The value places the rows of the table it was searched for.
+        const Table& target = *tables_[table].resolved.table;
+        const ShardKeyType type = topology_.keyspaces[target.keyspace].key_type;
+        if (!comparable_with_key(type, pin.source.cast)) continue;
+        pin.keyspace = target.keyspace;
+        pin.key_type = type;
+        return pin;
+      }
+      if (equality.value) continue;
+      std::size_t next = kNone;
+      if (equality.table == at) next = equality.other;
+      if (equality.other == at) next = equality.table;
+      if (next == kNone || seen[next]) continue;
+      seen[next] = true;
+      queue.push_back(next);
+    }
+  }
+  return std::nullopt;
+}
+
+bool TableScope::keys_joined(std::size_t left, std::size_t right, std::size_t first,
+                             std::size_t last) const {
+  const Table* a = tables_[left].resolved.table;
+  const Table* b = tables_[right].resolved.table;
+  if (!tables_[left].sharded() || !tables_[right].sharded() || a->keyspace != b->keyspace) {
+    return false;
+  }
+  return std::any_of(equalities_.begin(), equalities_.end(), [=](const Equality& equality) {
+    if (equality.value) return false;
+    const bool everywhere = equality.first == equality.last;
+    if (!everywhere && (equality.first != first || equality.last != last)) return false;
+    return (equality.table == left && equality.other == right) ||
+           (equality.table == right && equality.other == left);
+  });
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,171 @@
+// The shard map of one database: which shards there are, which buckets they own, which tables are
+// spread over them.
+//
+// A Topology is an immutable snapshot, shared by all workers through shared_ptr<const Topology>. A
+// change makes a new one with a higher epoch; plans carry the epoch they were made under.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/result.h"
+#include "router/key_type.h"
+
+namespace pgshunt {
+
+using ShardId = std::uint16_t;  // index into Topology::shards
+
+// Keys hash into this many buckets for ever: bucket = hash & (kBucketCount - 1). Only the owner of
+// a bucket changes.
+inline constexpr std::size_t kBucketCount = 4096;
+using BucketOwners = std::array<ShardId, kBucketCount>;
+
+struct Shard {
+  std::string name;
+};
+
+struct Keyspace {
+  std::string name;
+  ShardKeyType key_type = ShardKeyType::kInt8;
+  BucketOwners owners{};
+};
+
+enum class TablePlacement : std::uint8_t {
+  kSharded,    // rows spread by the key column
+  kReference,  // a full copy on every shard
+  kUnsharded,  // lives on one shard
+};
+
+// What stands in a column that an INSERT leaves out.
+enum class ColumnDefault : std::uint8_t {
+  kNone,     // NULL
+  kSame,     // a constant: the same on every shard
+  kDiffers,  // now(), nextval(), identity, gen_random_uuid(), ...: each shard would have its own
+};
+
+// A column as the catalog has it.
+struct Column {
+  std::string name;
+  std::uint32_t type_oid = 0;
+  std::int32_t type_modifier = -1;
+  ColumnDefault fallback = ColumnDefault::kNone;
+  // Text of the column sorts bytewise: its collation is C, POSIX or C.UTF-8, or it has the
+  // database's and that is one of them. False for anything else and where nothing is known.
+  bool bytewise = false;
+  // Its collation is deterministic: equal means equal bytes. Needed of text keys.
+  bool deterministic = true;
+};
+
+struct Table {
+  std::string schema;
+  std::string name;
+  TablePlacement placement = TablePlacement::kSharded;
+  std::uint16_t keyspace = 0;  // kSharded: index into Topology::keyspaces
+  std::string key_column;      // kSharded
+  ShardId home = 0;            // kUnsharded
+  // In attribute order, dropped ones left out. Empty: not known; statements whose plan needs them
+  // (INSERT without a column list, ORDER BY a text column, ...) are refused with a hint.
+  std::vector<Column> columns;
+
+  // Null if there is no such column, or no columns are known.
+  const Column* find_column(std::string_view column) const;
+};
+
+// What a function outside pg_catalog may do, by the worst of its overloads.
+enum class UserFunctionClass : std::uint8_t {
+  kPortable,  // declared IMMUTABLE: its arguments decide, on any shard
+  kLocal,     // of C code that is not immutable: an extension's, reading no tables of ours
+  kMayRead,   // anything else may read or write any table, and would see one shard's part of it
+};
+
+struct UserFunction {
+  std::string name;
+  UserFunctionClass behaviour = UserFunctionClass::kMayRead;
+};
+
+struct RelationName {
+  std::string schema;
+  std::string name;
+};
+
+struct Topology {
+  std::uint64_t epoch = 0;
+  std::vector<Shard> shards;
+  std::vector<ShardId> all_shards;  // 0, 1, 2, ...: what a scatter reads
+  std::vector<Keyspace> keyspaces;
+  std::vector<Table> tables;  // sorted by schema, then name
+  std::vector<std::string> search_path{"public"};
+  // Where a table that is not declared lives; unset: such a table is an error.
+  std::optional<ShardId> default_home;
+  // Functions outside pg_catalog, sorted by name. Empty: not known.
+  std::vector<UserFunction> user_functions;
+  // Views, foreign tables and partitions: what they show is not to be seen from their name,
+  // so they do not go to default_home unless they are declared.
+  std::vector<RelationName> opaque_relations;
+
+  // Null: not declared. An empty schema is looked for along the search path. Allocates nothing.
+  const Table* find_table(std::string_view schema, std::string_view name) const;
+  // In any schema; null if there is none of that name.
+  const UserFunction* find_user_function(std::string_view name) const;
+  // With an empty schema: in any.
+  bool is_opaque(std::string_view schema, std::string_view name) const;
+  ShardId owner(std::uint16_t keyspace, std::uint64_t key_hash) const {
+    return keyspaces[keyspace].owners[key_hash & (kBucketCount - 1)];
+  }
+};
+
+// Collects and checks a Topology. Each add_* may fail, with a message that names the offender.
+//
+//   TopologyBuilder builder;
+//   builder.add_shard("s0"); ...
+//   builder.add_keyspace("users", ShardKeyType::kInt8);          // dealt evenly
+//   builder.add_sharded_table("public", "users", "users", "id");
+//   auto topology = builder.build(epoch);
+class TopologyBuilder {
+ public:
+  Result<ShardId> add_shard(std::string_view name);
+  // Buckets are dealt evenly over the shards that are there at build() ...
+  Status add_keyspace(std::string_view name, ShardKeyType type);
+  // ... or owned as given.
+  Status add_keyspace(std::string_view name, ShardKeyType type, const BucketOwners& owners);
+  Status add_sharded_table(std::string_view schema, std::string_view name,
+                           std::string_view keyspace, std::string_view key_column);
+  Status add_reference_table(std::string_view schema, std::string_view name);
+  Status add_unsharded_table(std::string_view schema, std::string_view name,
+                             std::string_view shard);
+  Status set_default_home(std::string_view shard);
+  void set_search_path(std::vector<std::string> schemas);
+  // What the catalog says; see router/catalog.h for the query that fetches it. A table that was not
+  // declared is ignored, so that whole catalogs can be poured in.
+  void set_columns(std::string_view schema, std::string_view table, std::vector<Column> columns);
+  // Of several of one name the worst counts.
+  void add_user_function(std::string_view name, UserFunctionClass behaviour);
+  void add_opaque_relation(std::string_view schema, std::string_view name);
+
+  // Last checks: there is a shard; every owner exists; known key columns exist and have their
+  // keyspace's type and, for text, a deterministic collation. The builder is left empty.
+  Result<std::shared_ptr<const Topology>> build(std::uint64_t epoch);
+
+ private:
+  std::optional<ShardId> find_shard(std::string_view name) const;
+  Status add_table(Table table);
+
+  Topology topology_;
+  std::vector<bool> deal_evenly_;  // by keyspace
+};
+
+// Bucket owners for `shards` shards, moving as few buckets as possible away from `current` (owners
+// that are not below `shards` count as gone). Afterwards two shards differ by one bucket at most.
+// From N to N + 1 shards exactly the newcomer's share moves.
+BucketOwners propose_assignment(std::size_t shards, const BucketOwners& current);
+// The same from nothing: contiguous runs, so that the map reads well.
+BucketOwners deal_evenly(std::size_t shards);
+
+}  // namespace pgshunt

@@ -1,0 +1,127 @@
+// The catalog as the router sees it, read from a real server.
+
+#include "router/catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/pg_client.h"
+#include "tests/support/pg_server.h"
+
+namespace pgshunt {
+namespace {
+
+TEST(Catalog, ColumnsDefaultsAndCollations) {
+  PgServer* server = PgServer::shared();
+  if (server == nullptr) GTEST_SKIP() << "no PostgreSQL to ask";
+  auto admin = PgClient::connect(server->socket_dir(), server->port(), "postgres");
+  ASSERT_TRUE(admin->query("CREATE DATABASE catalog_test").ok());
+  auto client = PgClient::connect(server->socket_dir(), server->port(), "catalog_test");
+  ASSERT_NE(client, nullptr);
+  const PgResult made = client->query(R"(
+    CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    CREATE DOMAIN counted AS int DEFAULT 7;
+    CREATE FUNCTION mine(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+    CREATE FUNCTION mine(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+    CREATE FUNCTION pure(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+    CREATE FUNCTION many(int) RETURNS SETOF int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+    CREATE FUNCTION native() RETURNS float8 LANGUAGE internal AS 'drandom';
+    CREATE VIEW v AS SELECT 1;
+    CREATE TABLE p (a int) PARTITION BY LIST (a);
+    CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+    CREATE TABLE t (
+      id bigint PRIMARY KEY, gone int, none text, constant text DEFAULT 'it''s (now)',
+      number int DEFAULT -5, truth bool DEFAULT true, nothing int DEFAULT NULL,
+      stamp timestamptz DEFAULT now(), serial serial, ident int GENERATED ALWAYS AS IDENTITY,
+      computed bigint GENERATED ALWAYS AS (id * 2) STORED, domained counted,
+      called text DEFAULT lower('X'), german text COLLATE "de-x-icu", plain varchar(10) COLLATE "C",
+      loose text COLLATE loose, precise numeric(5, 2), joined text DEFAULT 'a' || 'b',
+      day date DEFAULT '2020-01-01');
+    ALTER TABLE t DROP COLUMN gone;)");
+  ASSERT_TRUE(made.ok()) << made.error;
+
+  TopologyBuilder builder;
+  ASSERT_TRUE(builder.add_shard("s0"));
+  ASSERT_TRUE(builder.add_reference_table("public", "t"));
+  CatalogReader reader(builder);
+  const PgResult rows = client->query(kCatalogColumnsQuery);
+  ASSERT_TRUE(rows.ok()) << rows.error;
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    std::vector<std::string> values;
+    for (std::size_t k = 0; k < 8; ++k) values.push_back(*rows.value(i, k));
+    const std::vector<std::string_view> views(values.begin(), values.end());
+    ASSERT_TRUE(reader.add_column_row(views));
+  }
+  reader.finish_columns();
+  const auto pour = [&client](std::string_view query, auto add) {
+    const PgResult answer = client->query(query);
+    ASSERT_TRUE(answer.ok()) << answer.error;
+    for (std::size_t i = 0; i < answer.rows.size(); ++i) {
+      const std::string first = *answer.value(i, 0);
+      const std::string second = *answer.value(i, 1);
+      const std::vector<std::string_view> views = {first, second};
+      ASSERT_TRUE(add(views));
+    }
+  };
+  pour(kCatalogFunctionsQuery, [&reader](auto row) { return reader.add_function_row(row); });
+  pour(kCatalogRelationsQuery, [&reader](auto row) { return reader.add_relation_row(row); });
+  const auto topology = builder.build(1);
+  ASSERT_TRUE(topology);
+  const Table& table = *(*topology)->find_table("", "t");
+  ASSERT_EQ(table.columns.size(), 18u);
+  EXPECT_EQ(table.columns[0].name, "id");
+  EXPECT_EQ(table.columns[0].type_oid, type_oid::kInt8);
+  EXPECT_EQ(table.find_column("gone"), nullptr);
+
+  for (const char* name : {"id", "none", "precise"}) {
+    EXPECT_EQ(table.find_column(name)->fallback, ColumnDefault::kNone) << name;
+  }
+  for (const char* name : {"constant", "number", "truth", "computed", "day"}) {
+    EXPECT_EQ(table.find_column(name)->fallback, ColumnDefault::kSame) << name;
+  }
+  for (const char* name : {"stamp", "serial", "ident", "domained", "called", "joined"}) {
+    EXPECT_EQ(table.find_column(name)->fallback, ColumnDefault::kDiffers) << name;
+  }
+  // The server's databases are made with C.UTF-8.
+  for (const char* name : {"none", "constant", "plain"}) {
+    EXPECT_TRUE(table.find_column(name)->bytewise) << name;
+  }
+  for (const char* name : {"id", "german", "loose"}) {
+    EXPECT_FALSE(table.find_column(name)->bytewise) << name;
+  }
+  EXPECT_FALSE(table.find_column("loose")->deterministic);
+  EXPECT_TRUE(table.find_column("german")->deterministic);
+  EXPECT_EQ(table.find_column("id")->type_modifier, -1);
+  EXPECT_NE(table.find_column("precise")->type_modifier, -1);
+  EXPECT_NE(table.find_column("plain")->type_modifier, -1);
+
+  const auto behaviour = [&topology](const char* name) {
+    const UserFunction* function = (*topology)->find_user_function(name);
+    return function == nullptr ? -1 : static_cast<int>(function->behaviour);
+  };
+  EXPECT_EQ(behaviour("mine"), static_cast<int>(UserFunctionClass::kMayRead));
+  EXPECT_EQ(behaviour("pure"), static_cast<int>(UserFunctionClass::kPortable));
+  EXPECT_EQ(behaviour("many"), static_cast<int>(UserFunctionClass::kMayRead));
+  EXPECT_EQ(behaviour("native"), static_cast<int>(UserFunctionClass::kLocal));
+  EXPECT_EQ(behaviour("lower"), -1);
+  EXPECT_TRUE((*topology)->is_opaque("", "v"));
+  EXPECT_TRUE((*topology)->is_opaque("public", "p1"));
+  EXPECT_FALSE((*topology)->is_opaque("other", "p1"));
+  EXPECT_FALSE((*topology)->is_opaque("", "p"));
+}
+
+TEST(Catalog, AnAnswerOfAnotherShapeIsAnError) {
+  TopologyBuilder builder;
+  CatalogReader reader(builder);
+  const std::vector<std::string_view> short_row = {"public", "t"};
+  EXPECT_FALSE(reader.add_column_row(short_row));
+  const std::vector<std::string_view> no_oid = {"public", "t", "c", "x", "-1", "none", "f", "t"};
+  EXPECT_FALSE(reader.add_column_row(no_oid));
+  EXPECT_FALSE(reader.add_function_row(no_oid));
+  EXPECT_FALSE(reader.add_relation_row(no_oid));
+}
+
+}  // namespace
+}  // namespace pgshunt

@@ -1,0 +1,116 @@
+// What sharding adds: SHARDS, KEYSPACES, TABLES.
+#include <algorithm>
+
+#include "proxy/admin/show_rows.h"
+
+namespace pgshunt {
+namespace {
+
+template <class Each>
+void each_sharded(const Snapshot& snapshot, Each each) {
+  for (const auto& [name, database] : snapshot.databases) {
+    if (database->topology) each(name, *database);
+  }
+}
+
+std::string hosts_of(const std::vector<HostConfig>& hosts) {
+  std::string out;
+  for (const HostConfig& host : hosts) {
+    out += (out.empty() ? "" : ",") + host.host + ":" + std::to_string(host.port);
+  }
+  return out;
+}
+
+std::size_t buckets_of(const Keyspace& keyspace, ShardId shard) {
+  return static_cast<std::size_t>(
+      std::count(keyspace.owners.begin(), keyspace.owners.end(), shard));
+}
+
+// "0-1365,4000": the runs of buckets that a shard owns.
+std::string ranges_of(const Keyspace& keyspace, ShardId shard) {
+  std::string out;
+  for (std::size_t first = 0; first < kBucketCount;) {
+    if (keyspace.owners[first] != shard) {
+      ++first;
+      continue;
+    }
+    std::size_t last = first;
+    while (last + 1 < kBucketCount && keyspace.owners[last + 1] == shard) ++last;
+    if (!out.empty()) out += ',';
+    out += std::to_string(first);
+    if (last != first) out += "-" + std::to_string(last);
+    first = last + 1;
+  }
+  return out;
+}
+
+std::string_view name_of(TablePlacement placement) {
+  switch (placement) {
+    case TablePlacement::kSharded:
+      return "sharded";
+    case TablePlacement::kReference:
+      return "reference";
+    case TablePlacement::kUnsharded:
+      return "unsharded";
+  }
+  return "";
+}
+
+}  // namespace
+
+void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports) {
+  const PoolTotals pools = add_up_pools(reports);
+  each_sharded(snapshot, [&](const std::string& name, const Database& database) {
+    for (ShardId index = 0; index < database.config.shards.size(); ++index) {
+      const ShardConfig& shard = database.config.shards[index];
+      PoolTotal all;
+      for (const auto& [key, pool] : pools) {
+        if (std::get<0>(key) != name || std::get<2>(key) != index) continue;
+        all.counts.active += pool.counts.active;
+        all.counts.idle += pool.counts.idle;
+        all.counts.login += pool.counts.login;
+        all.counts.waiting += pool.counts.waiting;
+        all.totals += pool.totals;
+      }
+      std::size_t buckets = 0;
+      for (const Keyspace& keyspace : database.topology->keyspaces) {
+        buckets += buckets_of(keyspace, index);
+      }
+      out.add(name).add(shard.name).add(shard.primary.host).add(shard.primary.port);
+      out.add(shard.dbname.empty() ? name : shard.dbname).add(hosts_of(shard.replicas));
+      out.add(buckets).add(all.counts.active).add(all.counts.idle).add(all.counts.login);
+      out.add(all.counts.waiting).add(all.totals.queries);
+    }
+  });
+}
+
+void show_keyspaces(ResultSet& out, const Snapshot& snapshot) {
+  each_sharded(snapshot, [&](const std::string& name, const Database& database) {
+    const Topology& topology = *database.topology;
+    for (const Keyspace& keyspace : topology.keyspaces) {
+      for (ShardId shard = 0; shard < topology.shards.size(); ++shard) {
+        out.add(name).add(keyspace.name).add(pgshunt::name_of(keyspace.key_type));
+        out.add(topology.shards[shard].name).add(buckets_of(keyspace, shard));
+        out.add(ranges_of(keyspace, shard));
+      }
+    }
+  });
+}
+
+void show_tables(ResultSet& out, const Snapshot& snapshot) {
+  each_sharded(snapshot, [&](const std::string& name, const Database& database) {
+    const Topology& topology = *database.topology;
+    for (const Table& table : topology.tables) {
+      out.add(name).add(table.schema).add(table.name).add(name_of(table.placement));
+      if (table.placement == TablePlacement::kSharded) {
+        out.add(topology.keyspaces[table.keyspace].name).add(table.key_column).add_null();
+      } else {
+        out.add_null().add_null();
+        table.placement == TablePlacement::kReference ? out.add_null()
+                                                      : out.add(topology.shards[table.home].name);
+      }
+    }
+  });
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,275 @@
+// [databases.NAME]: where a database lives, and for a sharded one how its rows are spread.
+#include <algorithm>
+#include <charconv>
+
+#include "proxy/auth/credentials.h"
+#include "proxy/config/load.h"
+
+namespace pgshunt {
+namespace {
+
+constexpr std::uint16_t kLastBucket = 4095;
+constexpr ValueRules kPort{.min = 1, .max = 65535};
+constexpr ValueRules kBucket{.max = kLastBucket};
+
+template <class T>
+const T* named(const std::vector<T>& all, std::string_view name) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const T& item) { return item.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+template <class T>
+std::string names_known(const std::vector<T>& all) {
+  std::vector<std::string_view> names;
+  for (const T& item : all) names.push_back(item.name);
+  return names.empty() ? "there is none" : "expected " + list_choices(names);
+}
+
+// "host", "host:port", "[::1]:port" or "/folder/of/a/socket:port".
+std::optional<HostConfig> parse_host_port(std::string_view text) {
+  HostConfig out;
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) return std::nullopt;
+    out.host = text.substr(1, end - 1);
+    const std::string_view rest = text.substr(end + 1);
+    if (!rest.empty() && (rest.front() != ':' || rest.size() == 1)) return std::nullopt;
+    if (!rest.empty()) port = rest.substr(1);
+  } else {
+    const std::size_t colon = text.find(':');
+    // A bare IPv6 address: its last part is no port.
+    if (colon != std::string_view::npos && text.find(':', colon + 1) != std::string_view::npos) {
+      return std::nullopt;
+    }
+    out.host = text.substr(0, colon);
+    if (colon != std::string_view::npos) {
+      port = text.substr(colon + 1);
+      if (port.empty()) return std::nullopt;
+    }
+  }
+  if (!port.empty()) {
+    const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
+    if (error != std::errc{} || rest != port.data() + port.size() || out.port == 0) {
+      return std::nullopt;
+    }
+  }
+  if (out.host.empty()) return std::nullopt;
+  return out;
+}
+
+void read_replicas(TableReader& table, ShardConfig& shard) {
+  std::vector<std::string> replicas;
+  if (!table.read("replicas", replicas)) return;
+  for (const std::string& text : replicas) {
+    if (std::optional<HostConfig> host = parse_host_port(text)) {
+      shard.replicas.push_back(std::move(*host));
+    } else {
+      table.error("replicas", "holds " + quote_text(text) +
+                                  ", expected \"host:port\", or \"[address]:port\" for IPv6");
+    }
+  }
+}
+
+// Host, port, dbname and replicas: the same keys for a plain database and for one shard.
+void read_server(TableReader& table, const DatabaseConfig& database, ShardConfig& shard) {
+  table.require("host", shard.primary.host, "a host name, an address or a socket's folder");
+  table.read("port", shard.primary.port, kPort);
+  // The fallback database passes on the name the client gave.
+  if (database.name != "*") shard.dbname = database.name;
+  table.read("dbname", shard.dbname);
+  read_replicas(table, shard);
+}
+
+void read_shards(TableReader& table, DatabaseConfig& database) {
+  for (const char* key : {"host", "port", "dbname", "replicas"}) {
+    if (table.has(key)) {
+      table.error(key, "contradicts shards: a database has either a host of its own or shards");
+    }
+  }
+  table.each_element("shards", [&](TableReader& element) {
+    ShardConfig shard;
+    const bool has_name = element.require("name", shard.name, "a name unique in its database");
+    if (has_name && named(database.shards, shard.name) != nullptr) {
+      element.error("name", "is " + quote_text(shard.name) + ", which another shard has already");
+    }
+    read_server(element, database, shard);
+    database.shards.push_back(std::move(shard));
+  });
+  if (database.shards.empty()) table.error("shards", "is empty, expected at least one shard");
+}
+
+// Every bucket to exactly one shard.
+void check_buckets(TableReader& table, const KeyspaceConfig& keyspace) {
+  auto ranges = keyspace.buckets;
+  std::sort(ranges.begin(), ranges.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  unsigned next = 0;
+  const auto gap = [&](unsigned from, unsigned to) {
+    table.error("buckets", "leave " + std::to_string(from) + " to " + std::to_string(to) +
+                               " without a shard, expected ranges that cover 0 to 4095");
+  };
+  for (const auto& range : ranges) {
+    if (range.first < next) {
+      table.error("buckets", "give bucket " + std::to_string(range.first) +
+                                 " to two shards, expected ranges that do not overlap");
+    } else if (range.first > next) {
+      gap(next, range.first - 1U);
+    }
+    next = std::max(next, range.last + 1U);
+  }
+  if (next <= kLastBucket) gap(next, kLastBucket);
+}
+
+void read_buckets(TableReader& table, const DatabaseConfig& database, KeyspaceConfig& keyspace) {
+  bool good = true;
+  table.each_element("buckets", [&](TableReader& element) {
+    KeyspaceConfig::BucketRange range;
+    for (const char* key : {"from", "to", "shard"}) {
+      if (element.has(key)) continue;
+      element.error("has no " + std::string(key) +
+                    ", expected the like of {from = 0, to = 2047, shard = \"s1\"}");
+      good = false;
+    }
+    good &= element.read("from", range.first, kBucket);
+    good &= element.read("to", range.last, kBucket);
+    if (good && range.last < range.first) {
+      element.error("to", "is " + std::to_string(range.last) + ", which is below from");
+      good = false;
+    }
+    if (element.read("shard", range.shard) && named(database.shards, range.shard) == nullptr) {
+      element.error("shard", "is " + quote_text(range.shard) + ", which is no shard, " +
+                                 names_known(database.shards));
+    }
+    keyspace.buckets.push_back(std::move(range));
+  });
+  // Ranges misread would only look like gaps.
+  if (good && table.has("buckets")) check_buckets(table, keyspace);
+}
+
+void read_keyspace(TableReader& table, DatabaseConfig& database) {
+  KeyspaceConfig keyspace;
+  const bool has_name = table.require("name", keyspace.name, "a name unique in its database");
+  if (has_name && named(database.keyspaces, keyspace.name) != nullptr) {
+    table.error("name", "is " + quote_text(keyspace.name) + ", which another keyspace has already");
+  }
+  if (!table.has("type")) table.error("has no type, expected the key's, such as \"bigint\"");
+  table.read("type", keyspace.key_type);
+  read_buckets(table, database, keyspace);
+  database.keyspaces.push_back(std::move(keyspace));
+}
+
+// "posts" or "schema.posts", as the catalog has it: nothing is folded to lower case.
+bool read_table_name(TableReader& table, TableConfig& out) {
+  std::string name;
+  if (!table.require("name", name, "\"table\" or \"schema.table\"")) return false;
+  const std::size_t dot = name.find('.');
+  out.name = name.substr(dot + 1);
+  if (dot != std::string::npos) out.schema = name.substr(0, dot);
+  if (!out.schema.empty() && !out.name.empty() && out.name.find('.') == std::string::npos) {
+    return true;
+  }
+  table.error("name", "is " + quote_text(name) + ", expected \"table\" or \"schema.table\"");
+  return false;
+}
+
+void read_table(TableReader& table, DatabaseConfig& database) {
+  TableConfig out;
+  if (read_table_name(table, out)) {
+    for (const TableConfig& other : database.tables) {
+      if (other.schema == out.schema && other.name == out.name) {
+        table.error("name", "is listed twice: " + quote_text(out.schema + "." + out.name));
+        break;
+      }
+    }
+  }
+  bool reference = false;
+  table.read("reference", reference);
+  const bool keyspace = table.has("keyspace");
+  const bool shard = table.has("shard");
+  if (keyspace + shard + reference != 1) {
+    table.error("expected exactly one of keyspace with key, reference = true and shard");
+  }
+  if (table.has("key") && !keyspace) {
+    table.error("key", "has no keyspace beside it to say how the key is spread");
+  }
+  if (keyspace) {
+    if (table.read("keyspace", out.keyspace) &&
+        named(database.keyspaces, out.keyspace) == nullptr) {
+      table.error("keyspace", "is " + quote_text(out.keyspace) + ", which is no keyspace, " +
+                                  names_known(database.keyspaces));
+    }
+    table.require("key", out.key, "the column the rows are spread by");
+  }
+  if (table.read("shard", out.shard) && named(database.shards, out.shard) == nullptr) {
+    table.error("shard", "is " + quote_text(out.shard) + ", which is no shard, " +
+                             names_known(database.shards));
+  }
+  out.kind =
+      reference ? TableKind::kReference : (shard ? TableKind::kUnsharded : TableKind::kSharded);
+  database.tables.push_back(std::move(out));
+}
+
+// Keys that mean something only where rows are spread.
+void check_plain(TableReader& table, const DatabaseConfig& database) {
+  if (database.shards.size() > 1) {
+    table.error("shards", "are " + std::to_string(database.shards.size()) +
+                              ", but there are no keyspaces to spread rows over them");
+  }
+  for (const char* key : {"tables", "default_shard", "on_cross_shard_write"}) {
+    if (table.has(key)) {
+      table.error(key, "needs [[" + table.path_of("keyspaces") +
+                           "]]: without one the database is plain, and statements are not routed");
+    }
+  }
+}
+
+void read_database(const std::string& name, TableReader& table, Config& config) {
+  DatabaseConfig& database = config.databases[name];
+  database.name = name;
+  if (name == "pgshunt") {
+    table.error("is the admin console's name, expected another one for a database");
+  }
+  if (table.has("shards")) {
+    read_shards(table, database);
+  } else {
+    ShardConfig shard;
+    shard.name = kOnlyShard;
+    read_server(table, database, shard);
+    database.shards.push_back(std::move(shard));
+  }
+  table.each_element("keyspaces", [&](TableReader& element) { read_keyspace(element, database); });
+  table.each_element("tables", [&](TableReader& element) { read_table(element, database); });
+  table.read_keys(database_keys(), database);
+  if (!table.has("keyspaces")) {
+    check_plain(table, database);
+  } else if (!table.has("shards")) {
+    table.error("keyspaces", "need [[" + table.path_of("shards") + "]] to spread rows over");
+  } else if (name == "*") {
+    table.error("keyspaces", "cannot be given for the fallback database");
+  }
+  if (!database.default_shard.empty() &&
+      named(database.shards, database.default_shard) == nullptr) {
+    table.error("default_shard", "is " + quote_text(database.default_shard) +
+                                     ", which is no shard, " + names_known(database.shards));
+  }
+  if (!read_secret(table, "force_password", database.force_password)) return;
+  if (database.force_user.empty()) {
+    table.error("has a force_password without force_user");
+  }
+  if (parse_secret(database.force_password).kind == SecretKind::kScram) {
+    table.error(
+        "has a SCRAM secret as force_password, which opens no server, expected the password");
+  }
+}
+
+}  // namespace
+
+void read_databases(TableReader& root, Config& config) {
+  root.each_table("databases", [&](const std::string& name, TableReader& table) {
+    read_database(name, table, config);
+  });
+}
+
+}  // namespace pgshunt

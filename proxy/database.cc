@@ -1,0 +1,168 @@
+#include "proxy/database.h"
+
+#include <atomic>
+
+#include "proxy/auth/userlist.h"
+#include "proxy/net/tls.h"
+
+namespace pgshunt {
+namespace {
+
+std::uint64_t next_scope() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+ShardKeyType to_key_type(KeyType type) {
+  switch (type) {
+    case KeyType::kInt2:
+      return ShardKeyType::kInt2;
+    case KeyType::kInt4:
+      return ShardKeyType::kInt4;
+    case KeyType::kInt8:
+      return ShardKeyType::kInt8;
+    case KeyType::kText:
+      return ShardKeyType::kText;
+    case KeyType::kVarchar:
+      return ShardKeyType::kVarchar;
+    case KeyType::kUuid:
+      return ShardKeyType::kUuid;
+    case KeyType::kBytea:
+      return ShardKeyType::kBytea;
+    case KeyType::kNumeric:
+      return ShardKeyType::kNumeric;
+    case KeyType::kDate:
+      return ShardKeyType::kDate;
+    case KeyType::kTimestamp:
+      return ShardKeyType::kTimestamp;
+    case KeyType::kTimestamptz:
+      return ShardKeyType::kTimestamptz;
+  }
+  return ShardKeyType::kInt8;
+}
+
+std::shared_ptr<const ClientLoginPolicy> make_login_policy(const Config& config) {
+  auto policy = std::make_shared<ClientLoginPolicy>();
+  std::vector<HbaRule> rules = config.hba;
+  if (rules.empty()) {
+    HbaRule everybody;
+    everybody.databases = {"all"};
+    everybody.users = {"all"};
+    everybody.address = "all";
+    everybody.method = config.auth_type;
+    everybody.origin = "auth_type";
+    rules.push_back(std::move(everybody));
+  }
+  policy->hba = std::make_shared<const Hba>(rules);
+  auto users = std::make_shared<UserTable>();
+  for (const auto& [name, user] : config.users) users->add(name, user.secret);
+  policy->users = std::move(users);
+  policy->tls = config.client_tls.mode;
+  policy->lookup_unknown_users = !config.auth_user.empty();
+  for (const auto& [name, database] : config.databases) {
+    policy->lookup_unknown_users |= !database.auth_user.empty();
+  }
+  static const std::string kSecret = make_mock_secret({});
+  policy->mock_secret = kSecret;
+  return policy;
+}
+
+}  // namespace
+
+Status declare_topology(const DatabaseConfig& config, TopologyBuilder& builder) {
+  for (const ShardConfig& shard : config.shards) {
+    if (auto added = builder.add_shard(shard.name); !added) return added.error();
+  }
+  const auto shard_index = [&](const std::string& name) {
+    for (std::size_t i = 0; i < config.shards.size(); ++i) {
+      if (config.shards[i].name == name) return static_cast<ShardId>(i);
+    }
+    return ShardId{0};  // the configuration was checked
+  };
+  for (const KeyspaceConfig& keyspace : config.keyspaces) {
+    const ShardKeyType type = to_key_type(keyspace.key_type);
+    Status added = Ok{};
+    if (keyspace.buckets.empty()) {
+      added = builder.add_keyspace(keyspace.name, type);
+    } else {
+      BucketOwners owners{};
+      for (const auto& range : keyspace.buckets) {
+        for (std::size_t bucket = range.first; bucket <= range.last; ++bucket) {
+          owners[bucket] = shard_index(range.shard);
+        }
+      }
+      added = builder.add_keyspace(keyspace.name, type, owners);
+    }
+    if (!added) return added.error();
+  }
+  for (const TableConfig& table : config.tables) {
+    Status added = Ok{};
+    switch (table.kind) {
+      case TableKind::kSharded:
+        added = builder.add_sharded_table(table.schema, table.name, table.keyspace, table.key);
+        break;
+      case TableKind::kReference:
+        added = builder.add_reference_table(table.schema, table.name);
+        break;
+      case TableKind::kUnsharded:
+        added = builder.add_unsharded_table(table.schema, table.name, table.shard);
+        break;
+    }
+    if (!added) return added.error();
+  }
+  if (!config.default_shard.empty()) {
+    if (auto set = builder.set_default_home(config.default_shard); !set) return set.error();
+  }
+  return Ok{};
+}
+
+std::shared_ptr<const Database> Snapshot::find(std::string_view name) const {
+  if (const auto found = databases.find(name); found != databases.end()) return found->second;
+  const auto fallback = databases.find("*");
+  if (fallback == databases.end()) return nullptr;
+  auto made = std::make_shared<Database>(*fallback->second);
+  made->config.name = name;
+  made->fallback = true;
+  return made;
+}
+
+Result<std::shared_ptr<const Snapshot>> make_snapshot(std::shared_ptr<const Config> config,
+                                                      std::uint64_t version) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->version = version;
+  if (config->client_tls.mode != SslMode::kDisable) {
+    auto context = TlsContext::server(config->client_tls);
+    if (!context) return context.error();
+    snapshot->client_tls = std::move(*context);
+  }
+  std::shared_ptr<const TlsContext> server_tls;
+  if (config->server_tls.mode != SslMode::kDisable) {
+    auto context = TlsContext::client(config->server_tls);
+    if (!context) return context.error();
+    server_tls = std::move(*context);
+  }
+  for (const auto& [name, database_config] : config->databases) {
+    auto database = std::make_shared<Database>();
+    database->scope = next_scope();
+    database->config = database_config;
+    database->server_tls = server_tls;
+    if (database_config.sharded()) {
+      TopologyBuilder builder;
+      const Status declared = declare_topology(database_config, builder);
+      // Every reload leaves room for the epoch with which the catalogs become known.
+      auto topology = declared ? builder.build(version * 2) : declared.error();
+      if (!topology) {
+        Error error = topology.error();
+        error.message = "database \"" + name + "\": " + error.message;
+        return error;
+      }
+      database->topology = std::move(*topology);
+    }
+    snapshot->databases.emplace(name, std::move(database));
+  }
+  snapshot->login_policy = make_login_policy(*config);
+  snapshot->config = std::move(config);
+  return std::shared_ptr<const Snapshot>(std::move(snapshot));
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,29 @@
+// A listening socket on the main thread: accepts and hands each client to the least busy worker.
+// (Accepting in every worker with SO_REUSEPORT spreads connections, but long-lived ones skew.)
+#pragma once
+
+#include <functional>
+
+#include "proxy/net/event_loop.h"
+#include "proxy/net/socket.h"
+
+namespace pgshunt {
+
+class Listener final : public IoHandler {
+ public:
+  using OnAccept = std::function<void(int fd, const SocketAddress& peer)>;
+
+  Listener(EventLoop& loop, UniqueFd fd, OnAccept on_accept);
+  ~Listener();
+  void on_io(std::uint32_t events) override;
+  int fd() const { return fd_.get(); }
+
+ private:
+  EventLoop& loop_;
+  UniqueFd fd_;
+  OnAccept on_accept_;
+  EventLoop::Token token_;
+  Timer retry_;  // out of descriptors: not before this
+};
+
+}  // namespace pgshunt

@@ -1,0 +1,80 @@
+// pgshunt: reads its configuration, serves until told to stop.
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "proxy/config/config.h"
+#include "proxy/database.h"
+#include "proxy/log/log.h"
+#include "proxy/proxy.h"
+
+namespace {
+
+constexpr const char* kUsage =
+    "Usage: pgshunt [--check] FILE\n"
+    "\n"
+    "Serves PostgreSQL clients as the TOML file FILE says (see configs/pgshunt.toml).\n"
+    "\n"
+    "  --check     read and check FILE, print every problem, and exit: 0 if it is good, 1 if not\n"
+    "  --version   print the version and exit\n"
+    "  --help      print this and exit\n"
+    "\n"
+    "Signals: SIGTERM or SIGINT let transactions end and stop, a second one stops at once;\n"
+    "SIGHUP reloads FILE and reopens the log; SIGUSR1 reopens the log.\n";
+
+int fail(const std::string& message) {
+  std::fprintf(stderr, "pgshunt: %s\n", message.c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bool check = false;
+  std::string file;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--help") == 0) {
+      std::fputs(kUsage, stdout);
+      return 0;
+    }
+    if (std::strcmp(argv[i], "--version") == 0) {
+      std::puts("pgshunt " PGSHUNT_VERSION);
+      return 0;
+    }
+    if (std::strcmp(argv[i], "--check") == 0) {
+      check = true;
+    } else if (argv[i][0] == '-' || !file.empty()) {
+      std::fputs(kUsage, stderr);
+      return 2;
+    } else {
+      file = argv[i];
+    }
+  }
+  if (file.empty()) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+
+  pgshunt::ConfigResult loaded = pgshunt::load_config(file);
+  for (const pgshunt::ConfigIssue& issue : loaded.issues) {
+    std::fprintf(stderr, "%s\n", issue.to_string().c_str());
+  }
+  if (!loaded.config) return 1;
+  auto snapshot = pgshunt::make_snapshot(loaded.config, 1);
+  if (!snapshot) return fail(snapshot.error().message);
+  if (check) {
+    std::printf("%s: good\n", file.c_str());
+    return 0;
+  }
+  if (auto configured = pgshunt::configure_log(pgshunt::log_settings(*loaded.config));
+      !configured) {
+    return fail(configured.error().message);
+  }
+
+  pgshunt::block_signals();
+  pgshunt::Proxy proxy(*snapshot);
+  if (auto started = proxy.start(); !started) return fail(started.error().message);
+  proxy.run();
+  pgshunt::flush_log();
+  return 0;
+}

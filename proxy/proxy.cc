@@ -1,0 +1,344 @@
+#include "proxy/proxy.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "proxy/listener.h"
+#include "proxy/log/log.h"
+#include "proxy/session/session.h"
+
+namespace pgshunt {
+namespace {
+
+// How long sessions may take to end their transactions after the first SIGTERM is their own affair;
+// this is how often they are counted.
+constexpr Clock::duration kDrainPoll = std::chrono::milliseconds(20);
+
+Resolver::Options resolver_options(const Config& config) {
+  Resolver::Options options;
+  options.found_ttl = std::chrono::duration_cast<Clock::duration>(config.dns_max_ttl);
+  return options;
+}
+
+PoolGate::Limits gate_limits(const PoolKey& key, const Database& database, const Config& config) {
+  PoolGate::Limits limits;
+  limits.size = database.config.pool_size.value_or(config.default_pool_size);
+  if (const auto user = config.users.find(key.user);
+      user != config.users.end() && user->second.pool_size) {
+    limits.size = *user->second.pool_size;
+  }
+  limits.min_size = database.config.min_pool_size.value_or(config.min_pool_size);
+  limits.reserve = database.config.reserve_pool_size.value_or(config.reserve_pool_size);
+  limits.reserve_after = config.reserve_pool_timeout;
+  return limits;
+}
+
+}  // namespace
+
+Proxy::Proxy(std::shared_ptr<const Snapshot> snapshot)
+    : snapshot_(std::move(snapshot)),
+      resolver_(std::make_unique<Resolver>(resolver_options(*snapshot_->config))) {}
+
+Proxy::~Proxy() {
+  catalogs_.reset();
+  listeners_.clear();
+  for (const auto& worker : workers_) worker->stop();
+  for (const auto& worker : workers_) worker->join();
+  // Workers refer to each other until none of them runs.
+  workers_.clear();
+}
+
+Status Proxy::start() {
+  const Config& config = *snapshot_->config;
+  ListenOptions options;
+  options.backlog = static_cast<int>(config.listen_backlog);
+  const auto on_accept = [this](int fd, const SocketAddress& peer) { accept(fd, peer); };
+  port_ = config.listen_port;
+  for (const std::string& host : config.listen_addr) {
+    const auto addresses = listen_addresses(host, port_);
+    if (!addresses) return addresses.error();
+    for (const SocketAddress& address : *addresses) {
+      auto fd = listen_tcp(address, options);
+      if (!fd) return fd.error();
+      if (port_ == 0) port_ = local_address(fd->get()).port();
+      log_event(LogLevel::kInfo, "listening", {}, local_address(fd->get()).text());
+      listeners_.push_back(std::make_unique<Listener>(loop_, std::move(*fd), on_accept));
+    }
+  }
+  if (!config.unix_socket_dir.empty()) {
+    const std::string path = config.unix_socket_dir + "/.s.PGSQL." + std::to_string(port_);
+    auto fd = listen_unix(path, config.unix_socket_mode, options);
+    if (!fd) return fd.error();
+    unix_path_ = path;
+    log_event(LogLevel::kInfo, "listening", {}, path);
+    listeners_.push_back(std::make_unique<Listener>(loop_, std::move(*fd), on_accept));
+  }
+  std::uint32_t count = config.workers;
+  if (count == 0) count = std::max(1u, std::thread::hardware_concurrency());
+  for (std::uint32_t i = 0; i < count; ++i) {
+    workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint16_t>(i)));
+  }
+  for (const auto& worker : workers_) worker->start();
+  catalogs_ = std::make_unique<CatalogLoader>([this](std::shared_ptr<const Snapshot> informed) {
+    {
+      const std::lock_guard lock(mutex_);
+      // A reload has come in between: its own catalogs follow.
+      if (informed->version != snapshot_->version) return;
+    }
+    publish(std::move(informed));
+  });
+  load_catalogs();
+  return Ok{};
+}
+
+void Proxy::publish(std::shared_ptr<const Snapshot> snapshot) {
+  {
+    const std::lock_guard lock(mutex_);
+    snapshot_ = snapshot;
+  }
+  for (const auto& worker : workers_) {
+    worker->post([snapshot](Worker& there) { there.set_snapshot(snapshot); });
+  }
+}
+
+void Proxy::load_catalogs() {
+  const std::shared_ptr<const Snapshot> current = snapshot();
+  for (const auto& [name, database] : current->databases) {
+    if (!database->topology) continue;
+    catalogs_->load(current);
+    return;
+  }
+}
+
+void Proxy::accept(int fd, const SocketAddress& peer) {
+  // The least loaded worker: clients stay for long, so the count decides, not the moment.
+  const auto least =
+      std::min_element(workers_.begin(), workers_.end(), [](const auto& a, const auto& b) {
+        return a->session_count().load(std::memory_order_relaxed) <
+               b->session_count().load(std::memory_order_relaxed);
+      });
+  (*least)->session_count().fetch_add(1, std::memory_order_relaxed);
+  ClientPeer from;
+  from.unix_socket = peer.is_unix();
+  if (!from.unix_socket) from.address = IpAddress::from_sockaddr(peer.get());
+  (*least)->post([fd, from, port = peer.port()](Worker& worker) { worker.accept(fd, from, port); });
+}
+
+// --- signals and the end -------------------------------------------------------------------------
+
+namespace {
+
+// Signals as bytes on a descriptor, served by the main loop.
+class Signals final : public IoHandler {
+ public:
+  Signals(EventLoop& loop, std::function<void(int)> on_signal)
+      : loop_(loop), on_signal_(std::move(on_signal)) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
+    fd_ = UniqueFd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    token_ = loop.add(fd_.get(), *this, kIoRead);
+  }
+  ~Signals() { loop_.remove(token_); }
+  void on_io(std::uint32_t) override {
+    signalfd_siginfo info;
+    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+      on_signal_(static_cast<int>(info.ssi_signo));
+    }
+  }
+
+ private:
+  EventLoop& loop_;
+  std::function<void(int)> on_signal_;
+  UniqueFd fd_;
+  EventLoop::Token token_ = 0;
+};
+
+}  // namespace
+
+void block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+void Proxy::run() {
+  Signals signals(loop_, [this](int signal) {
+    if (signal == SIGHUP) {
+      const auto outcome = reload();
+      if (!outcome) log_event(LogLevel::kError, "reload_failed", {}, outcome.error().message);
+      static_cast<void>(reopen_log());
+    } else if (signal == SIGUSR1) {
+      static_cast<void>(reopen_log());
+    } else {
+      shutdown(signals_ > 0);
+    }
+  });
+  Timer housekeeping(loop_, [&] {
+    log_housekeeping();
+    housekeeping.arm_after(std::chrono::seconds(1));
+    if (signals_ > 0 && client_count() == 0) loop_.stop();
+  });
+  housekeeping.arm_after(std::chrono::seconds(1));
+  Timer drained(loop_, [&] {
+    if (signals_ > 0 && client_count() == 0) loop_.stop();
+    drained.arm_after(kDrainPoll);
+  });
+  drained.arm_after(kDrainPoll);
+  loop_.run();
+  if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
+}
+
+void Proxy::shutdown(bool at_once) {
+  loop_.post([this, at_once] {
+    log_event(LogLevel::kInfo, "shutdown", {},
+              at_once ? "at once" : "waiting for transactions to end");
+    ++signals_;
+    listeners_.clear();
+    if (at_once) return loop_.stop();
+    for (const auto& worker : workers_) worker->post([](Worker& there) { there.drain(); });
+  });
+}
+
+void Proxy::shutdown_when_clients_left() {
+  loop_.post([this] {
+    log_event(LogLevel::kInfo, "shutdown", {}, "waiting for clients to leave");
+    ++signals_;
+    listeners_.clear();
+  });
+}
+
+// --- shared state --------------------------------------------------------------------------------
+
+std::shared_ptr<const Snapshot> Proxy::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return snapshot_;
+}
+
+std::uint32_t Proxy::client_count() const {
+  std::uint32_t count = 0;
+  for (const auto& worker : workers_) {
+    count += worker->session_count().load(std::memory_order_relaxed);
+  }
+  return count;
+}
+
+void Proxy::cancel(std::uint32_t pid, std::string_view key) {
+  std::uint16_t worker = 0;
+  std::uint64_t session = 0;
+  if (!cancels_.find(pid, key, worker, session)) return;
+  workers_[worker]->post([session](Worker& there) {
+    if (Session* found = there.find_session(session)) found->cancel();
+  });
+}
+
+std::shared_ptr<ConnectionBudget> Proxy::budget(const std::string& key, std::uint32_t limit) {
+  std::shared_ptr<ConnectionBudget>& budget = budgets_[key];
+  if (!budget) budget = std::make_shared<ConnectionBudget>(limit);
+  budget->set_limit(limit);
+  return budget;
+}
+
+std::shared_ptr<PoolGate> Proxy::gate(const PoolKey& key, const Database& database,
+                                      const Config& config) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<PoolGate>& gate = gates_[key];
+  if (!gate) {
+    const std::uint32_t per_database = database.config.max_db_connections != 0
+                                           ? database.config.max_db_connections
+                                           : config.max_db_connections;
+    const auto user = config.users.find(key.user);
+    const std::uint32_t per_user = user != config.users.end() && user->second.max_user_connections
+                                       ? user->second.max_user_connections
+                                       : config.max_user_connections;
+    gate = std::make_shared<PoolGate>(gate_limits(key, database, config), workers_.size(),
+                                      budget("database " + key.database, per_database),
+                                      budget("user " + key.user, per_user));
+    gate->paused = paused_.contains("") || paused_.contains(key.database);
+  }
+  return gate;
+}
+
+Result<std::string> Proxy::reload() {
+  const std::shared_ptr<const Snapshot> running = snapshot();
+  ConfigResult loaded = load_config(running->config->file);
+  if (!loaded.config) {
+    std::string text;
+    for (const ConfigIssue& issue : loaded.issues) text += issue.to_string() + "\n";
+    return Error{sqlstate::kConfigFileError, text, "The running configuration stays in force."};
+  }
+  auto fresh = make_snapshot(loaded.config, running->version + 1);
+  if (!fresh) return fresh.error();
+  static_cast<void>(configure_log(log_settings(*loaded.config)));
+  resolver_->set_options(resolver_options(*loaded.config));
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, gate] : gates_) {
+      if (const auto database = (*fresh)->find(key.database)) {
+        gate->set_limits(gate_limits(key, *database, *loaded.config));
+      }
+    }
+  }
+  publish(*fresh);
+  load_catalogs();
+  std::string note;
+  for (const std::string& key : restart_needed(*running->config, *loaded.config)) {
+    note += (note.empty() ? "needs a restart: " : ", ") + key;
+  }
+  log_event(LogLevel::kInfo, "reloaded", {}, note.empty() ? running->config->file : note);
+  return note;
+}
+
+void Proxy::pause(const std::string& database) {
+  const std::lock_guard lock(mutex_);
+  paused_.insert(database);
+  for (const auto& [key, gate] : gates_) {
+    if (database.empty() || key.database == database) gate->paused = true;
+  }
+}
+
+void Proxy::resume(const std::string& database) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (database.empty()) {
+      paused_.clear();
+    } else {
+      paused_.erase(database);
+    }
+    for (const auto& [key, gate] : gates_) {
+      if (database.empty() || key.database == database) gate->paused = false;
+    }
+  }
+  for (const auto& worker : workers_) {
+    worker->post([](Worker& there) {
+      for (const auto& [key, pool] : there.pools()) pool->maintain();
+    });
+  }
+}
+
+bool Proxy::paused(const std::string& database) const {
+  const std::lock_guard lock(mutex_);
+  return paused_.contains("") || paused_.contains(database);
+}
+
+void Proxy::set_disabled(const std::string& database, bool disabled) {
+  const std::lock_guard lock(mutex_);
+  if (disabled) {
+    disabled_.insert(database);
+  } else {
+    disabled_.erase(database);
+  }
+}
+
+bool Proxy::disabled(const std::string& database) const {
+  const std::lock_guard lock(mutex_);
+  return disabled_.contains(database);
+}
+
+}  // namespace pgshunt

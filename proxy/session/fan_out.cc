@@ -1,0 +1,387 @@
+#include "proxy/session/fan_out.h"
+
+#include <algorithm>
+
+#include "proxy/database.h"
+#include "proxy/session/session.h"
+#include "proxy/worker.h"
+
+namespace pgshunt {
+namespace {
+
+// Marks the one request of a fan-out whose ReadyForQuery ends a shard's part.
+constexpr std::uint32_t kFanOutTag = 1;
+
+// The client's Bind for the shards' own statement: other name, other result formats (hidden columns
+// come in text).
+void append_bind_for_shard(std::string& out, const BindView& bind, std::string_view statement,
+                           std::string_view result_formats) {
+  const std::string_view formats_after = bind.result_formats.raw();
+  const std::string_view values =
+      bind.after_names.substr(0, bind.after_names.size() - 2 - formats_after.size());
+  const std::size_t size =
+      bind.portal.size() + 1 + statement.size() + 1 + values.size() + result_formats.size();
+  char header[kFrameHeaderSize];
+  header[0] = frontend::kBind;
+  store_be32(header + 1, static_cast<std::uint32_t>(size + 4));
+  out.append(header, sizeof header);
+  out.append(bind.portal).push_back('\0');
+  out.append(statement).push_back('\0');
+  out.append(values).append(result_formats);
+}
+
+}  // namespace
+
+FanOut::FanOut(Session& session, FanOutOwner& owner, std::vector<ServerLink*> links,
+               FanOutPlan plan)
+    : session_(session), owner_(owner), plan_(std::move(plan)) {
+  sources_.resize(links.size());
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    sources_[i].link = links[i];
+    sources_[i].backend = links[i]->backend();
+    sources_[i].backend->driver = this;
+  }
+}
+
+FanOut::~FanOut() {
+  for (Source& source : sources_) {
+    if (source.backend) source.link->take_over_again();
+  }
+}
+
+void FanOut::send_query(std::string_view sql) {
+  std::string message;
+  append_query(message, sql);
+  for (Source& source : sources_) {
+    source.backend->tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kFanOutTag);
+    source.backend->memory.unnamed_tag = 0;
+    source.backend->request_at = session_.worker().loop().now();
+    source.backend->send(message);
+  }
+}
+
+void FanOut::send_extended(const Statement& statement, const BindView& bind) {
+  for (Source& source : sources_) {
+    Backend& backend = *source.backend;
+    backend.request_at = session_.worker().loop().now();
+    std::string message;
+    if (!backend.memory.prepared.use(statement.id)) {
+      backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow,
+                           static_cast<std::uint32_t>(statement.id));
+      append_parse(message, statement.server_name, statement.text, statement.types);
+      backend.memory.prepared.add(statement.id);
+    }
+    backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
+    append_bind_for_shard(message, bind, statement.server_name, *plan_.result_formats);
+    backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
+    append_describe(message, TargetKind::kPortal, bind.portal);
+    backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
+    append_execute(message, bind.portal);
+    backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
+    append_sync(message);
+    backend.send(message);
+  }
+}
+
+FanOut::Source& FanOut::source_of(Backend& backend) {
+  return *std::find_if(sources_.begin(), sources_.end(),
+                       [&](const Source& source) { return source.backend == &backend; });
+}
+
+std::size_t FanOut::on_backend_bytes(Backend& backend, std::string_view bytes) {
+  Source& source = source_of(backend);
+  std::size_t at = 0;
+  std::size_t rows_from = 0;
+  bool in_rows = false;
+  const auto keep_rows = [&] {
+    if (in_rows && at > rows_from && !satisfied_ && !failed_) {
+      source.pieces.emplace_back(bytes.substr(rows_from, at - rows_from));
+      source.buffered += at - rows_from;
+    }
+    in_rows = false;
+  };
+  while (at < bytes.size() && !done_) {
+    const std::string_view rest = bytes.substr(at);
+    FrameHeader header;
+    const FrameStatus status = read_frame_header(rest, kMaxBodySize, header);
+    if (status == FrameStatus::kNeedMore) break;
+    if (status == FrameStatus::kComplete && rest.size() < header.frame_size()) break;
+    if (status == FrameStatus::kMalformed) {
+      on_backend_lost(backend, {sqlstate::kProtocolViolation, "server broke the protocol", {}});
+      return bytes.size();
+    }
+    const std::string_view frame = rest.substr(0, header.frame_size());
+    const bool row = header.type == backend::kDataRow && plan_.use == FanOutPlan::Use::kMerge &&
+                     backend.tracker.on_message(header.type).outcome == ReplyOutcome::kProgress;
+    if (row) {
+      if (!in_rows) rows_from = at;
+      in_rows = true;
+      at += frame.size();
+      continue;
+    }
+    keep_rows();
+    at += frame.size();
+    if (!on_message(source, header.type, frame)) return bytes.size();
+  }
+  keep_rows();
+  if (done_) return at;
+  if (source.buffered > session_.worker().snapshot()->config->scatter_buffer) {
+    backend.pause_reading();
+  }
+  pump();
+  return at;
+}
+
+// False if the shard's connection was given up.
+bool FanOut::on_message(Source& source, char type, std::string_view frame) {
+  Backend& backend = *source.backend;
+  const std::string_view body = frame.substr(kFrameHeaderSize);
+  const Reply reply = backend.tracker.on_message(type);
+  if (reply.outcome == ReplyOutcome::kViolation) {
+    on_backend_lost(backend, {sqlstate::kProtocolViolation, "server broke the protocol", {}});
+    return false;
+  }
+  if (reply.outcome == ReplyOutcome::kAsync) {
+    if (type == backend::kParameterStatus) note_parameter_status(backend, body);
+    if (type == backend::kNoticeResponse && &source == &sources_.front()) session_.enqueue(frame);
+    return true;
+  }
+  if (reply.outcome == ReplyOutcome::kError || reply.outcome == ReplyOutcome::kUnsolicited) {
+    if (reply.request.kind == RequestKind::kParse) {
+      backend.memory.prepared.forget(reply.request.tag);
+    }
+    const auto error = decode_error_response(body);
+    set_failed(error ? error->to_error() : Error{}, &source);
+    return true;
+  }
+  const bool ours = reply.request.tag == kFanOutTag ||
+                    reply.request.kind == RequestKind::kExecute ||
+                    reply.request.kind == RequestKind::kDescribePortal;
+  switch (type) {
+    case backend::kRowDescription:
+      if (plan_.use == FanOutPlan::Use::kMerge) described(source, body);
+      break;
+    case backend::kReadyForQuery: {
+      const auto transaction = decode_ready_for_query(body);
+      if (transaction) backend.transaction = *transaction;
+      if (reply.request.tag == kFanOutTag) {
+        source.rows_ended = source.finished = true;
+      }
+      break;
+    }
+    default:
+      break;
+  }
+  if (plan_.use == FanOutPlan::Use::kAgree && ours && &source == &sources_.front() &&
+      type != backend::kReadyForQuery) {
+    const bool description = type == backend::kRowDescription || type == backend::kNoData;
+    if (!description || plan_.describe) reply_.append(frame);
+  }
+  if (type == backend::kCommandComplete && ours) {
+    source.rows_ended = true;
+    if (plan_.use == FanOutPlan::Use::kMerge && !source.has_description) source.rows_ended = true;
+  }
+  return true;
+}
+
+void FanOut::described(Source& source, std::string_view body) {
+  source.description = body;
+  source.has_description = true;
+  const bool all = std::all_of(sources_.begin(), sources_.end(),
+                               [](const Source& s) { return s.has_description; });
+  if (all && !failed_ && !merger_) start_merge();
+}
+
+void FanOut::start_merge() {
+  // Every shard must mean the same by the same column: names, types and formats alike.
+  const auto shape = [](const std::string& description) {
+    std::string out;
+    if (const auto fields = decode_row_description(description)) {
+      for (const FieldDescription& field : *fields) {
+        out.append(field.name).push_back('\0');
+        out.append(std::to_string(field.type_oid)).push_back(',');
+      }
+    }
+    return out;
+  };
+  const std::string first = shape(sources_.front().description);
+  for (const Source& source : sources_) {
+    if (shape(source.description) == first) continue;
+    set_failed({sqlstate::kFeatureNotSupported,
+                "shards \"" + sources_.front().link->pool().spec().shard + "\" and \"" +
+                    source.link->pool().spec().shard + "\" describe this result differently",
+                "The tables have drifted apart: compare their columns."},
+               nullptr);
+    return;
+  }
+  FormatList formats;
+  if (plan_.result_formats) {
+    ByteReader reader(*plan_.result_formats);
+    const std::uint16_t count = reader.be16();
+    formats = FormatList::read(reader, count);
+  }
+  auto merger = RowMerger::create(plan_.merge, plan_.window, sources_.front().description,
+                                  plan_.result_formats ? &formats : nullptr, sources_.size());
+  if (!merger) {
+    set_failed(merger.error(), nullptr);
+    return;
+  }
+  merger_.emplace(std::move(*merger));
+  std::string& out = session_.worker().client_out();
+  out.append(plan_.preface);
+  if (plan_.describe) {
+    static_cast<void>(
+        cut_row_description(sources_.front().description, merger_->visible_columns(), out));
+  }
+  session_.enqueue(out);
+  out.clear();
+}
+
+bool FanOut::next_row(Source& source, std::string_view& body) {
+  while (!source.pieces.empty() && source.piece_at >= source.pieces.front().size()) {
+    source.pieces.pop_front();
+    source.piece_at = 0;
+  }
+  if (source.pieces.empty()) return false;
+  FrameHeader header;
+  const std::string_view rest = std::string_view(source.pieces.front()).substr(source.piece_at);
+  read_frame_header(rest, kMaxBodySize, header);
+  body = rest.substr(kFrameHeaderSize, header.body_size);
+  return true;
+}
+
+void FanOut::drop_row(Source& source) {
+  std::string_view body;
+  if (!next_row(source, body)) return;
+  const std::size_t size = kFrameHeaderSize + body.size();
+  source.piece_at += size;
+  source.buffered -= size;
+  source.head_set = false;
+  const std::size_t limit = session_.worker().snapshot()->config->scatter_buffer;
+  if (source.backend && source.buffered <= limit / 2) source.backend->resume_reading();
+}
+
+void FanOut::pump() {
+  if (merger_ && !failed_ && !satisfied_) {
+    std::string& out = session_.worker().client_out();
+    const bool sorted = !plan_.merge.keys.empty();
+    bool progress = true;
+    while (progress && !slow_ && !failed_) {
+      progress = false;
+      if (!sorted) {
+        // Rows in any order: whoever has one may go first.
+        for (std::size_t i = 0; i < sources_.size(); ++i) {
+          Source& source = sources_[i];
+          std::string_view body;
+          if (source.head_set || !next_row(source, body)) continue;
+          if (auto set = merger_->set_head(i, body); !set) set_failed(set.error(), nullptr);
+          source.head_set = true;
+        }
+      }
+      if (failed_) break;
+      const RowMerger::Step step = merger_->next();
+      if (step.kind == RowMerger::Step::kDone) {
+        satisfied_ = true;
+        break;
+      }
+      Source& source = sources_[step.source];
+      std::string_view body;
+      switch (step.kind) {
+        case RowMerger::Step::kNeed:
+          if (next_row(source, body)) {
+            if (auto set = merger_->set_head(step.source, body); !set) {
+              set_failed(set.error(), nullptr);
+            }
+            source.head_set = true;
+            progress = true;
+          } else if (source.rows_ended) {
+            merger_->set_end(step.source);
+            progress = true;
+          }
+          break;
+        case RowMerger::Step::kRow:
+          next_row(source, body);
+          if (auto cut = cut_data_row(body, merger_->visible_columns(), out); !cut) {
+            set_failed(cut.error(), nullptr);
+            break;
+          }
+          ++rows_;
+          [[fallthrough]];
+        case RowMerger::Step::kSkip:
+          merger_->taken();
+          drop_row(source);
+          progress = true;
+          break;
+        case RowMerger::Step::kDone:
+          break;
+      }
+      if (out.size() >= 64 * 1024) {
+        session_.enqueue(out);
+        out.clear();
+        session_.flush();  // may call client_slow()
+      }
+    }
+    session_.enqueue(out);
+    out.clear();
+    session_.flush();
+  }
+  if (failed_ || satisfied_) {
+    for (Source& source : sources_) {
+      source.pieces.clear();
+      source.piece_at = source.buffered = 0;
+      if (source.backend) source.backend->resume_reading();
+    }
+  }
+  finish_if_done();
+}
+
+void FanOut::set_failed(Error error, Source* culprit) {
+  if (failed_) return;
+  failed_ = true;
+  error_ = std::move(error);
+  // What the others are still doing is for nothing.
+  for (Source& source : sources_) {
+    if (&source == culprit || source.finished || !source.backend) continue;
+    if (plan_.use != FanOutPlan::Use::kCommand) {
+      session_.worker().cancel_on_server(*source.backend);
+    }
+  }
+}
+
+void FanOut::finish_if_done() {
+  if (done_) return;
+  for (const Source& source : sources_) {
+    if (!source.finished) return;
+  }
+  // A slow client has rows to come yet.
+  if (!failed_ && plan_.use == FanOutPlan::Use::kMerge && merger_ && !satisfied_) return;
+  done_ = true;
+  for (Source& source : sources_) {
+    if (source.backend) source.link->take_over_again();
+    source.backend = nullptr;
+  }
+  owner_.on_fan_out_done(*this);
+}
+
+void FanOut::client_slow(bool slow) {
+  slow_ = slow;
+  if (!slow) pump();
+}
+
+void FanOut::cancel() {
+  for (Source& source : sources_) {
+    if (source.backend && !source.finished) session_.worker().cancel_on_server(*source.backend);
+  }
+}
+
+void FanOut::on_backend_lost(Backend& backend, const Error& error) {
+  Source& source = source_of(backend);
+  source.backend = nullptr;
+  source.finished = source.rows_ended = true;
+  source.link->forget_server(error.message);
+  broken_ = true;
+  set_failed(error, &source);
+  pump();
+}
+
+}  // namespace pgshunt

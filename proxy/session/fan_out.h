@@ -1,0 +1,121 @@
+// One statement on several shards at once: sends it, reads every shard's replies, and makes one
+// reply of them. Rows are merged as they stream, in bounded memory; a shard that is ahead waits.
+//
+// The links are borrowed from a conversation, which must keep them until on_fan_out_done(). All
+// shards are always read to their ReadyForQuery, also after an error or a satisfied LIMIT, so that
+// every server is clean afterwards.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/frontend.h"
+#include "proxy/session/server_link.h"
+#include "router/merge_spec.h"
+#include "router/row_merger.h"
+
+namespace pgshunt {
+
+class FanOut;
+
+class FanOutOwner {
+ public:
+  // Every shard is ready again. error(): the first that went wrong, if any.
+  virtual void on_fan_out_done(FanOut& fan_out) = 0;
+
+ protected:
+  ~FanOutOwner() = default;
+};
+
+struct FanOutPlan {
+  enum class Use : std::uint8_t {
+    kMerge,    // rows of all shards become one result, sent to the client as they come
+    kAgree,    // a write every shard must do alike: the first shard's reply is kept in reply()
+    kCommand,  // of the proxy's own (COMMIT, ROLLBACK): replies tell only whether it worked
+  };
+  Use use = Use::kCommand;
+  MergeSpec merge;
+  RowWindow window;
+  // Extended protocol: what the client is owed before the rows, and whether it asked for their
+  // description.
+  std::string preface;
+  bool describe = true;
+  // Result formats of the Bind, as sent to the shards; nothing for a simple query.
+  std::optional<std::string> result_formats;
+};
+
+class FanOut final : public BackendDriver {
+ public:
+  // `links`: each ready, by ascending shard.
+  FanOut(Session& session, FanOutOwner& owner, std::vector<ServerLink*> links, FanOutPlan plan);
+  ~FanOut();
+  FanOut(const FanOut&) = delete;
+  FanOut& operator=(const FanOut&) = delete;
+
+  void send_query(std::string_view sql);
+  // Parse (where `statement` is missing), Bind, Describe, Execute, Sync.
+  void send_extended(const Statement& statement, const BindView& bind);
+
+  // The client's queue is full, or has room again.
+  void client_slow(bool slow);
+  void cancel();
+
+  const Error& error() const { return error_; }
+  bool failed() const { return failed_; }
+  // The connection to a shard is gone: a transaction there is lost.
+  bool broken() const { return broken_; }
+  std::uint64_t rows() const { return rows_; }
+  // kAgree: the first shard's messages up to and with CommandComplete.
+  const std::string& reply() const { return reply_; }
+  const FanOutPlan& plan() const { return plan_; }
+
+  std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
+  void on_backend_lost(Backend& backend, const Error& error) override;
+  void on_backend_drained(Backend&) override {}
+
+ private:
+  struct Source {
+    ServerLink* link = nullptr;
+    Backend* backend = nullptr;
+    // Rows not taken yet: DataRow messages, whole, in pieces as they came. Pieces never move, so
+    // that a row the merger looks at stays where it is.
+    std::deque<std::string> pieces;
+    std::size_t piece_at = 0;  // in the first piece: its next row
+    std::size_t buffered = 0;
+    std::string description;  // RowDescription body
+    bool has_description = false;
+    bool head_set = false;  // the merger looks at the first row
+    bool rows_ended = false;
+    bool finished = false;  // ReadyForQuery
+  };
+
+  Source& source_of(Backend& backend);
+  bool on_message(Source& source, char type, std::string_view frame);
+  void described(Source& source, std::string_view body);
+  void start_merge();
+  void pump();
+  bool next_row(Source& source, std::string_view& body);
+  void drop_row(Source& source);
+  void set_failed(Error error, Source* culprit);
+  void finish_if_done();
+
+  Session& session_;
+  FanOutOwner& owner_;
+  FanOutPlan plan_;
+  std::vector<Source> sources_;
+  std::optional<RowMerger> merger_;
+  bool satisfied_ = false;  // the merge is complete: further rows are dropped
+  bool slow_ = false;
+  bool failed_ = false;
+  bool broken_ = false;
+  bool done_ = false;
+  Error error_;
+  std::uint64_t rows_ = 0;
+  std::string reply_;
+};
+
+}  // namespace pgshunt

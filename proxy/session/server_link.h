@@ -1,0 +1,229 @@
+// A session's hold on one server: leases it, brings it to the session's state, passes requests in
+// and replies out, and gives it back as soon as nothing ties the two together.
+//
+//   client frame --> request() --> [rename, remember] --> server
+//   client       <-- [forward or swallow, learn]      <-- server
+//
+// Owned by a conversation, on its worker's thread. One link speaks to one server at a time; over
+// its life it may use many.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "protocol/frontend.h"
+#include "proxy/pool/pool.h"
+#include "proxy/session/session_state.h"
+
+namespace pgshunt {
+
+class Session;
+class ServerLink;
+
+// What a conversation learns from its link.
+class LinkOwner {
+ public:
+  // The link got its server and is ready for requests.
+  virtual void on_link_ready(ServerLink& link) = 0;
+  // No server could be had; nothing was sent.
+  virtual void on_link_refused(ServerLink& link, const Error& error) = 0;
+  // The server went away with requests or state of ours. `in_transaction`: work was lost with it.
+  virtual void on_link_broken(ServerLink& link, const Error& error, bool in_transaction) = 0;
+  // A ReadyForQuery answered one of the client's requests. It was forwarded unless the link
+  // withholds them. The link may have given its server back.
+  virtual void on_link_request_done(ServerLink& link) = 0;
+  // The server's queue has room again.
+  virtual void on_link_drained(ServerLink& link) = 0;
+
+ protected:
+  ~LinkOwner() = default;
+};
+
+class ServerLink final : public LeaseWaiter, public BackendDriver {
+ public:
+  enum class Take : std::uint8_t {
+    kDone,     // the frame was taken
+    kWait,     // not taken: show it again after on_link_ready()
+    kInvalid,  // not taken: the client broke the protocol, error() says how
+  };
+
+  ServerLink(Session& session, LinkOwner& owner, Pool& pool);
+  ~ServerLink();
+  ServerLink(const ServerLink&) = delete;
+  ServerLink& operator=(const ServerLink&) = delete;
+
+  // True if a server stands ready in the session's state; otherwise asks for one, and
+  // on_link_ready() or on_link_refused() follows in a later turn.
+  bool acquire();
+  bool held() const { return backend_ != nullptr; }
+  // Requests can be taken (those behind a probe wait for its answer on the server).
+  bool ready() const { return stage_ == Stage::kReady || stage_ == Stage::kProbing; }
+  bool waiting() const { return waiting_in() != nullptr; }
+  Backend* backend() const { return backend_; }
+  Pool& pool() const { return pool_; }
+
+  // One complete message of the client, any type but Terminate and the login's. `frame` is the
+  // whole message and stays valid until flush().
+  Take request(const FrameHeader& header, std::string_view frame);
+  // Bytes of a CopyData frame that is too large to wait for.
+  void pass(std::string_view bytes) { append_verbatim(bytes); }
+  // Answers a request with an error in its place in the pipeline: what follows is skipped, what
+  // went before is undone with the pipeline. False if that cannot be done (a simple query behind
+  // unanswered requests).
+  bool refuse(const Error& error, bool simple);
+  // Makes the open transaction block fail.
+  void fail_transaction();
+  void stop_waiting();
+  // When the link broke, was the client inside a pipeline that a Sync had not ended?
+  bool was_in_pipeline() const { return was_in_pipeline_; }
+  // Sends what request() gathered. Before the frames' memory goes away.
+  void flush();
+  const Error& error() const { return error_; }
+
+  // A query of the proxy's own whose replies the client never sees.
+  void inject(std::string_view sql);
+
+  // The client is gone: gives the server back clean or closes it, so that nothing of ours reaches
+  // the next client.
+  void abandon();
+  // Gives the server back if nothing ties it to us.
+  void release_if_free();
+  // The client's output has room again, or has none.
+  void pause_replies();
+  void resume_replies();
+
+  TransactionStatus transaction() const {
+    return backend_ ? backend_->transaction : TransactionStatus::kIdle;
+  }
+  bool busy() const { return backend_ && (!backend_->tracker.empty() || !out_.empty()); }
+  void cancel_request();
+
+  // Ends a part of a pipeline with a Sync the client has not sent; its ReadyForQuery is swallowed.
+  void sync_silently();
+  // Has a request failed since the last ReadyForQuery the client saw? Asked once.
+  bool take_failure() { return std::exchange(failed_, false); }
+  // A FanOut has driven this link's server: back to normal.
+  void take_over_again();
+  // ... and has lost it.
+  void forget_server(std::string_view why);
+  // Replays what the session has set since this link got its server (on another shard).
+  void catch_up_settings();
+
+  // Sharded sessions answer ReadyForQuery themselves, once for all shards.
+  void withhold_ready(bool on) { withhold_ready_ = on; }
+
+  // LeaseWaiter
+  void on_lease(Backend& backend) override;
+  void on_lease_failed(const Error& error) override;
+  const NameValuesPtr& wanted_settings() const override;
+  // BackendDriver
+  std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
+  void on_backend_lost(Backend& backend, const Error& error) override;
+  void on_backend_drained(Backend& backend) override;
+
+ private:
+  enum class Stage : std::uint8_t {
+    kNone,       // no server
+    kPreparing,  // replaying the session's settings
+    kReady,
+    kProbing,  // asking the server what still ties it to the session
+  };
+
+  // What a request's completions do, in order; matched to its replies by tag.
+  struct EffectGroup {
+    std::uint32_t tag = 0;
+    std::size_t next = 0;
+    std::vector<CompletionEffect> effects;
+  };
+
+  // requests, server_link_requests.cc
+  Take request_unchanged(char type, std::string_view frame);
+  Take request_query(std::string_view frame, std::string_view body);
+  Take request_special_query(std::string_view sql, std::size_t count);
+  Take request_parse(std::string_view frame, std::string_view body);
+  Take request_bind(std::string_view frame, std::string_view body);
+  Take request_describe(std::string_view frame, std::string_view body);
+  Take request_execute(std::string_view frame, std::string_view body);
+  Take request_close(std::string_view frame, std::string_view body);
+  Take hear_channel(std::string_view channel);
+  Take parse_naming_statement(const ParseView& parse, const StatementEffects& named);
+  Take invalid(const Error& error);
+  StatementEffects first_statement(std::string_view sql);
+  void remember_portal(std::string_view portal, const CompletionEffect* effect);
+  static std::string_view sql_body(std::string_view tail);
+  std::uint64_t unnamed_key() const;
+  void answer_due_locals();
+  bool answer_locally(const StatementEffects& only);
+  bool ensure_prepared(const Statement& statement, bool in_pipeline);
+  void make_room_for_statement();
+  void prepare_unnamed_again();
+  StatementPtr sql_statement(std::string_view tail);
+  CompletionEffect completion_effect(const StatementEffects& statement);
+  std::string_view startup_statement(const StatementEffects& statement) const;
+  bool leaves_startup(Verb verb) const;
+  bool startup_restored();
+  bool may_proceed(std::uint32_t effects);
+  std::uint32_t next_group_tag();
+  void append_verbatim(std::string_view bytes);
+  std::string& rewritten();  // where to append a message that replaces the client's
+
+  // replies, server_link_replies.cc
+  bool handle_reply(char type, std::string_view body, bool& forward);
+  void on_ready_for_query(std::string_view body, const Reply& reply, bool& forward);
+  void on_command_complete(std::string_view body, const Reply& reply, bool& forward);
+  void roll_back_settings();
+  void on_request_error(std::string_view body, const Reply& reply);
+  void apply(const CompletionEffect& effect);
+  void drop_group(std::uint32_t tag);
+  void append_due_local();
+  void settle_transaction();
+  void probe();
+  void read_probe_row(std::string_view body);
+
+  void take(Backend& backend);
+  void prepare_backend();
+  void become_ready();
+  void tell_parameters();
+  void give_up_backend();
+
+  // Tags of kLocal requests.
+  static constexpr std::uint32_t kLocalParseComplete = 1;
+  static constexpr std::uint32_t kLocalCloseComplete = 2;
+  static constexpr std::uint32_t kLocalRefusal = 3;
+
+  Session& session_;
+  SessionState& state_;
+  LinkOwner& owner_;
+  Pool& pool_;
+  Backend* backend_ = nullptr;
+  Stage stage_ = Stage::kNone;
+  Error error_;
+
+  // Requests gathered in this turn: rewritten bytes, then a verbatim range of the client's.
+  std::string& out_;
+  std::string_view verbatim_;
+
+  std::deque<EffectGroup> groups_;
+  std::vector<std::uint32_t> types_;  // of the Parse being served
+  std::unordered_map<std::string, CompletionEffect>
+      portals_;  // whose execution changes the session
+  std::uint32_t last_tag_ = 0;
+  std::uint32_t pin_candidates_ = 0;  // effects of requests since the last idle moment
+  Error refusal_;                     // answered when its turn comes
+  bool replacement_ = false;          // client_out() holds a reply that replaces the last one
+  bool was_in_pipeline_ = false;
+  // A RESET ALL or DISCARD ALL is under way or done: the startup packet's values are to be set
+  // again, and a request waits for that.
+  bool restores_startup_ = false;
+  bool request_waits_ = false;
+  bool withhold_ready_ = false;
+  bool failed_ = false;    // an error since the last ReadyForQuery
+  Error preparing_error_;  // why the settings could not be replayed
+};
+
+}  // namespace pgshunt

@@ -1,0 +1,508 @@
+#include "proxy/session/session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/admin/console.h"
+#include "proxy/database.h"
+#include "proxy/log/log.h"
+#include "proxy/pool/pool.h"
+#include "proxy/proxy.h"
+#include "proxy/session/conversations.h"
+#include "proxy/session/greeting.h"
+#include "proxy/worker.h"
+
+namespace pgshunt {
+namespace {
+
+// Unconsumed client bytes above which the client is no longer read: it has to wait for its own
+// earlier requests. A single larger message is still gathered.
+constexpr std::size_t kEnoughInput = 256 * 1024;
+
+bool passed(TimePoint since, Seconds limit, TimePoint now) {
+  return limit.count() > 0 && since != TimePoint{} && now - since > limit;
+}
+
+}  // namespace
+
+Session::Session(Worker& worker, int fd, ClientPeer peer, std::uint16_t port)
+    : worker_(worker), stream_(worker.loop(), fd, *this) {
+  state_.id = worker.proxy().next_session_id();
+  facts_.client_address = peer.unix_socket ? "unix" : peer.address.to_string();
+  facts_.client_port = port;
+  facts_.connected_at = facts_.last_request = worker.loop().now();
+  login_ = std::make_unique<ClientLogin>(worker.snapshot()->login_policy, std::move(peer));
+}
+
+Session::~Session() {
+  if (facts_.cancel_pid != 0) worker_.proxy().cancels().remove(facts_.cancel_pid);
+}
+
+// --- socket --------------------------------------------------------------------------------------
+
+void Session::on_io(std::uint32_t events) {
+  if (events & kIoWrite) {
+    flush();
+    if (closed_) return;
+  }
+  if (events & kIoRead) read();
+}
+
+void Session::read() {
+  ScratchBuffer& scratch = worker_.client_scratch();
+  do {
+    std::size_t got = 0;
+    const std::size_t kept = in_.size();
+    if (kept + kMinReadSpace > scratch.size()) {
+      in_.resize(kept + kMinReadSpace);
+      const IoResult result = stream_.read(in_.data() + kept, kMinReadSpace, got);
+      in_.resize(kept + got);
+      if (result == IoResult::kOk) {
+        serve_kept();
+        if (in_.size() > kEnoughInput && conversation_ &&
+            conversation_->request_since() != TimePoint{})
+          pause_reading();
+        continue;
+      }
+      if (result == IoResult::kWouldBlock) break;
+      close(result == IoResult::kClosed ? "client closed the connection" : stream_.error().message);
+      return;
+    }
+    const IoResult result = stream_.read(scratch.data() + kept, scratch.size() - kept, got);
+    if (result == IoResult::kWouldBlock) break;
+    if (result != IoResult::kOk) {
+      close(result == IoResult::kClosed ? "client closed the connection" : stream_.error().message);
+      return;
+    }
+    std::memcpy(scratch.data(), in_.data(), kept);
+    serve({scratch.data(), kept + got});
+  } while (!closed_ && reading_ && stream_.has_pending());
+  if (tls_pending_ && !closed_) serve_kept();
+}
+
+void Session::serve(std::string_view bytes) {
+  const std::size_t consumed = consume(bytes);
+  if (closed_) return;
+  in_.assign(bytes.substr(consumed));
+  if (in_.empty() && in_.capacity() > kIdleCapacity) std::string().swap(in_);
+}
+
+// The same for bytes that were kept: they move out of the way first, for serving them may read.
+void Session::serve_kept() {
+  if (serving_) return;
+  std::string bytes;
+  bytes.swap(in_);
+  const std::size_t consumed = consume(bytes);
+  if (closed_) return;
+  if (consumed == 0) {
+    in_.swap(bytes);
+  } else {
+    in_.assign(bytes, consumed);
+  }
+}
+
+std::size_t Session::consume(std::string_view bytes) {
+  serving_ = true;
+  std::size_t consumed = 0;
+  if (login_) consumed = advance_login(bytes);
+  if (conversation_ && !closed_) {
+    consumed += conversation_->on_client_bytes(bytes.substr(consumed));
+  }
+  serving_ = false;
+  return consumed;
+}
+
+void Session::resume() {
+  if (resume_scheduled_ || closed_) return;
+  resume_scheduled_ = true;
+  worker_.defer([this] {
+    resume_scheduled_ = false;
+    if (closed_) return;
+    serve_kept();
+    if (!closed_ && in_.size() <= kEnoughInput) resume_reading();
+  });
+}
+
+void Session::drop_next_message() {
+  FrameHeader header;
+  if (read_frame_header(in_, kMaxBodySize, header) != FrameStatus::kComplete) return;
+  in_.erase(0, std::min(in_.size(), header.frame_size()));
+}
+
+void Session::pause_reading() {
+  if (!reading_) return;
+  reading_ = false;
+  stream_.want_read(false);
+}
+
+void Session::resume_reading() {
+  if (reading_) return;
+  reading_ = true;
+  stream_.want_read(true);
+  if (stream_.has_pending()) {
+    worker_.defer([this] {
+      if (!closed_ && reading_) read();
+    });
+  }
+}
+
+// --- replies -------------------------------------------------------------------------------------
+
+void Session::enqueue(std::string_view bytes) {
+  if (!closed_ && !bytes.empty()) stream_.enqueue(bytes);
+}
+
+void Session::flush() {
+  if (closed_) return;
+  if (stream_.flush() == IoResult::kFailed) {
+    // Not from here: the caller is in the middle of a server's reply.
+    worker_.defer([this] { close(stream_.error().message); });
+    return;
+  }
+  const std::size_t limit = worker_.snapshot()->config->client_output_limit;
+  const std::size_t queued = stream_.queued();
+  if (!slow_ && queued > limit) {
+    slow_ = true;
+    if (conversation_) conversation_->on_client_slow(true);
+  } else if (slow_ && queued <= limit / 2) {
+    slow_ = false;
+    if (conversation_) conversation_->on_client_slow(false);
+  }
+}
+
+void Session::flush_later() {
+  if (flush_scheduled_) return;
+  flush_scheduled_ = true;
+  worker_.defer([this] {
+    flush_scheduled_ = false;
+    flush();
+  });
+}
+
+void Session::send_error(const Error& error, TransactionStatus transaction, bool ready) {
+  std::string& out = worker_.client_out();
+  append_error_response(out, Severity::kError, error);
+  if (ready) append_ready_for_query(out, transaction);
+  enqueue(out);
+  out.clear();
+  log_event(LogLevel::kDebug, "request_refused",
+            {.client = facts_.client_address,
+             .database = state_.database,
+             .user = state_.user,
+             .sqlstate = error.code.view()},
+            error.message);
+  flush();
+}
+
+void Session::close_with(const Error& error) {
+  if (closed_) return;
+  std::string message;
+  append_error_response(message, Severity::kFatal, error);
+  enqueue(message);
+  stream_.flush();
+  close(error.message);
+}
+
+void Session::close(std::string_view why) {
+  if (closed_) return;
+  closed_ = true;
+  if (conversation_ && worker_.snapshot()->config->log_disconnections) {
+    log_event(LogLevel::kInfo, "client_closed",
+              {.client = facts_.client_address, .database = state_.database, .user = state_.user},
+              why);
+  }
+  conversation_.reset();
+  greeting_.reset();
+  stream_.want_read(false);
+  worker_.session_ended(*this);
+}
+
+// --- login ---------------------------------------------------------------------------------------
+
+std::size_t Session::advance_login(std::string_view bytes) {
+  std::size_t consumed = 0;
+  if (tls_pending_) {
+    if (!stream_.handshake_done()) return 0;
+    tls_pending_ = false;
+    login_->tls_established(stream_.server_end_point_hash(), stream_.peer_common_name());
+  }
+  while (login_ && !closed_) {
+    const ClientLoginStep step = login_->advance(bytes.substr(consumed));
+    consumed += step.consumed;
+    enqueue(step.send);
+    switch (step.kind) {
+      case ClientLoginStepKind::kNeedMore:
+        flush();
+        return consumed;
+      case ClientLoginStepKind::kStartTls: {
+        flush();
+        // Bytes sent before the handshake could be an attacker's (CVE-2021-23214).
+        if (consumed < bytes.size()) {
+          close("bytes before the TLS handshake");
+          return consumed;
+        }
+        const Status started = stream_.start_tls_server(worker_.snapshot()->client_tls);
+        if (!started) {
+          close(started.error().message);
+          return consumed;
+        }
+        tls_pending_ = true;
+        return consumed;
+      }
+      case ClientLoginStepKind::kLookupSecret:
+        flush();
+        worker_.look_up_secret(*this, login_->user(), login_->database());
+        login_waits_ = true;
+        return consumed;
+      case ClientLoginStepKind::kAccepted:
+        accepted();
+        return consumed;
+      case ClientLoginStepKind::kCancel:
+        worker_.proxy().cancel(login_->cancel_pid(), login_->cancel_key());
+        close("cancel request");
+        return consumed;
+      case ClientLoginStepKind::kReject:
+        flush();
+        if (worker_.snapshot()->config->log_pooler_errors) {
+          log_event(LogLevel::kWarning, "login_failed",
+                    {.client = facts_.client_address,
+                     .database = login_->database(),
+                     .user = login_->user(),
+                     .sqlstate = login_->error().code.view()},
+                    login_->error().message);
+        }
+        close(login_->error().message);
+        return consumed;
+      case ClientLoginStepKind::kClose:
+        close("no PostgreSQL client");
+        return consumed;
+    }
+  }
+  return consumed;
+}
+
+void Session::secret_looked_up(const Result<std::string>& secret, bool found) {
+  if (closed_ || !login_) return;
+  if (!secret) {
+    login_->secret_failed(secret.error());
+  } else if (found) {
+    login_->secret_found(*secret);
+  } else {
+    login_->secret_not_found();
+  }
+  login_waits_ = false;
+  resume();
+}
+
+void Session::accepted() {
+  client_ = std::make_unique<AuthenticatedClient>(login_->take_client());
+  login_.reset();
+  state_.user = client_->user;
+  state_.database = client_->database;
+  const Config& config = *worker_.snapshot()->config;
+
+  if (state_.database == kAdminDatabase) {
+    if (!may_use_admin_console(config, state_.user)) {
+      close_with({sqlstate::kInsufficientPrivilege,
+                  "user \"" + state_.user + "\" may not use the admin console",
+                  "Name it in admin_users or stats_users."});
+      return;
+    }
+    greet_for_console();
+    return;
+  }
+  if (worker_.proxy().client_count() > config.max_client_conn) {
+    close_with(
+        {sqlstate::kTooManyConnections, "no more connections allowed (max_client_conn)", {}});
+    return;
+  }
+  if (worker_.draining()) {
+    close_with({sqlstate::kAdminShutdown, "the proxy is shutting down", {}});
+    return;
+  }
+  database_ = worker_.snapshot()->find(state_.database);
+  if (!database_) {
+    close_with(unknown_database_error(state_.database));
+    return;
+  }
+  if (worker_.proxy().disabled(state_.database)) {
+    close_with(
+        {sqlstate::kCannotConnectNow, "database \"" + state_.database + "\" is disabled", {}});
+    return;
+  }
+  pool_mode_ = database_->config.pool_mode.value_or(config.pool_mode);
+  if (const auto user = config.users.find(state_.user);
+      user != config.users.end() && user->second.pool_mode) {
+    pool_mode_ = *user->second.pool_mode;
+  }
+  std::vector<std::pair<std::string, std::string>> settings;
+  for (auto& setting : client_->settings) {
+    const auto& ignored = config.ignore_startup_parameters;
+    if (std::find(ignored.begin(), ignored.end(), setting.first) == ignored.end()) {
+      settings.push_back(std::move(setting));
+    }
+  }
+  state_.settings.start(settings);
+  Pool& pool = worker_.pool({state_.database, state_.user, 0}, *database_, client_->credentials);
+  greeting_ = std::make_unique<Greeting>(*this, pool);
+  greeting_->start();
+}
+
+void Session::greeted() {
+  std::string& out = worker_.client_out();
+  CancelRegistry& cancels = worker_.proxy().cancels();
+  std::string key;
+  facts_.cancel_pid = cancels.add(worker_.index(), state_.id, client_->protocol_minor, key);
+  append_backend_key_data(out, facts_.cancel_pid, key);
+  append_ready_for_query(out, TransactionStatus::kIdle);
+  enqueue(out);
+  out.clear();
+  parameters_changed();
+  if (worker_.snapshot()->config->log_connections) {
+    log_event(LogLevel::kInfo, "client_login",
+              {.client = facts_.client_address, .database = state_.database, .user = state_.user},
+              stream_.tls() ? stream_.tls_description() : std::string("plain"));
+  }
+  conversation_ = make_conversation(*this, client_->credentials);
+  client_.reset();
+  if (greeting_) worker_.bury(std::move(greeting_));
+  flush();
+  resume();
+}
+
+void Session::greet_for_console() {
+  static const NameValuesPtr kParameters = NameValues::of({{"client_encoding", "UTF8"},
+                                                           {"DateStyle", "ISO"},
+                                                           {"integer_datetimes", "on"},
+                                                           {"server_encoding", "UTF8"},
+                                                           {"server_version", "15.0/pgshunt"},
+                                                           {"standard_conforming_strings", "on"},
+                                                           {"TimeZone", "UTC"}});
+  std::string& out = worker_.client_out();
+  for (const auto& [name, value] : kParameters->pairs()) append_parameter_status(out, name, value);
+  enqueue(out);
+  out.clear();
+  state_.known = kParameters;
+  greeted();
+}
+
+void Session::parameters_changed() {
+  const std::string* value = state_.known->find("standard_conforming_strings");
+  standard_conforming_strings_ = !value || *value != "off";
+}
+
+// --- what conversations report -------------------------------------------------------------------
+
+void Session::note_error(Pool& pool, const ErrorResponseView& error) {
+  if (!log_enabled(LogLevel::kDebug)) return;
+  log_event(LogLevel::kDebug, "query_error",
+            {.client = facts_.client_address,
+             .database = state_.database,
+             .user = state_.user,
+             .shard = pool.spec().shard,
+             .sqlstate = error.field(error_field::kSqlstate)},
+            error.message());
+}
+
+void Session::set_pins(Pool& pool, std::uint32_t pins) {
+  if (pins == state_.pins) return;
+  if (state_.pins == kEffectNone) {
+    ++pool.pinned;
+    state_.pinned_since = worker_.loop().now();
+  } else if (pins == kEffectNone) {
+    --pool.pinned;
+  }
+  state_.pins = pins;
+  log_event(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned",
+            {.client = facts_.client_address, .database = state_.database, .user = state_.user},
+            describe_pins(pins));
+}
+
+void Session::count_query(Pool& pool, TimePoint sent_at, bool transaction_ended) {
+  const TimePoint now = worker_.loop().now();
+  PoolStatistics& statistics = pool.statistics();
+  const auto micros = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(now - sent_at).count());
+  statistics.queries++;
+  statistics.query_time_us += micros;
+  if (transaction_ended) statistics.transactions++;
+  facts_.last_request = now;
+}
+
+void Session::listen(const std::string& channel) {
+  if (pool_mode_ == PoolMode::kSession) return;
+  state_.channels.insert(channel);
+}
+
+void Session::unlisten(const std::string& channel) { state_.channels.erase(channel); }
+
+void Session::unlisten_all() { state_.channels.clear(); }
+
+void Session::notify(std::uint32_t pid, std::string_view channel, std::string_view payload) {
+  if (!conversation_ || !state_.channels.contains(std::string(channel))) return;
+  std::string message;
+  append_notification(message, pid, channel, payload);
+  conversation_->deliver(message);
+}
+
+void Session::channel_failed(const Error& error) {
+  channel_error_ = std::make_unique<Error>(error);
+  resume();
+}
+
+// --- from the worker -----------------------------------------------------------------------------
+
+void Session::tick(TimePoint now) {
+  const Config& config = *worker_.snapshot()->config;
+  if (!conversation_) {
+    if (passed(facts_.connected_at, config.client_login_timeout, now)) {
+      close_with({sqlstate::kProtocolViolation, "client_login_timeout", {}});
+    }
+    return;
+  }
+  if (!database_) {  // the admin console: whoever watches may do so for ever
+    if (draining_ && conversation_->idle()) {
+      close_with({sqlstate::kAdminShutdown, "the proxy is shutting down", {}});
+    }
+    return;
+  }
+  const TimePoint waiting = conversation_->waiting_since();
+  if (passed(waiting, config.query_wait_timeout, now)) {
+    conversation_->give_up_waiting(
+        {sqlstate::kTooManyConnections, "query_wait_timeout: no server connection became free",
+         "Raise the pool's size, or look at SHOW POOLS for what holds its servers."});
+    return;
+  }
+  const TimePoint since = conversation_->request_since();
+  if (waiting == TimePoint{} && passed(since, config.query_timeout, now)) {
+    close_with({sqlstate::kQueryCanceled, "query_timeout", {}});
+    return;
+  }
+  if (since != TimePoint{}) return;
+  if (conversation_->idle_in_transaction()) {
+    if (passed(facts_.last_request, config.idle_transaction_timeout, now)) {
+      close_with({sqlstate::kIdleSessionTimeout, "idle_transaction_timeout", {}});
+    }
+  } else if (draining_) {
+    close_with({sqlstate::kAdminShutdown, "the proxy is shutting down", {}});
+  } else if (passed(facts_.last_request, config.client_idle_timeout, now)) {
+    close_with({sqlstate::kIdleSessionTimeout, "client_idle_timeout", {}});
+  } else if (state_.pins != kEffectNone && passed(facts_.last_request, config.pin_timeout, now)) {
+    close_with({sqlstate::kIdleSessionTimeout,
+                "pin_timeout: the session kept a server for " + describe_pins(state_.pins),
+                {}});
+  }
+}
+
+void Session::drain() {
+  draining_ = true;
+  if (!conversation_ || conversation_->idle()) {
+    close_with({sqlstate::kAdminShutdown, "the proxy is shutting down", {}});
+  }
+}
+
+void Session::cancel() {
+  if (conversation_) conversation_->on_cancel();
+}
+
+}  // namespace pgshunt

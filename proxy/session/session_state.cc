@@ -1,0 +1,27 @@
+#include "proxy/session/session_state.h"
+
+#include <array>
+
+namespace pgshunt {
+
+std::string describe_pins(std::uint32_t pins) {
+  struct Name {
+    std::uint32_t bit;
+    std::string_view text;
+  };
+  static constexpr std::array kNames = {
+      Name{kEffectTempObject, "temporary object"}, Name{kEffectAdvisoryLock, "advisory lock"},
+      Name{kEffectHoldCursor, "cursor WITH HOLD"}, Name{kEffectLibrary, "LOAD"},
+      Name{kEffectRandomSeed, "random seed"},      Name{kEffectForeignSession, "foreign session"},
+      Name{kEffectSetConfig, "set_config"},        Name{kEffectSequenceWrite, "sequence values"},
+  };
+  std::string out;
+  for (const Name& name : kNames) {
+    if (!(pins & name.bit)) continue;
+    if (!out.empty()) out.append(", ");
+    out.append(name.text);
+  }
+  return out;
+}
+
+}  // namespace pgshunt

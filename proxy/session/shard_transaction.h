@@ -1,0 +1,81 @@
+// A client's transaction over shards that have not all heard of it: what was said to begin it,
+// which shards take part, and what a shard that joins later must be told.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "router/router.h"
+
+namespace pgshunt {
+
+class ShardTransaction {
+ public:
+  bool open() const { return open_; }
+  // An error was reported inside it: only its end is listened to.
+  bool failed() const { return failed_; }
+  void fail() { failed_ = true; }
+
+  void begin(std::string_view statement) {
+    *this = {};
+    open_ = true;
+    prelude_.push_back({Said::kOther, {}, std::string(statement)});
+  }
+  void end() { *this = {}; }
+
+  // What every participant is told, in order: SAVEPOINT, SET LOCAL, SET TRANSACTION.
+  void say(std::string_view statement) {
+    prelude_.push_back({Said::kOther, {}, std::string(statement)});
+  }
+  void savepoint(std::string_view name, std::string_view statement) {
+    prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});
+  }
+  // False: there is no such savepoint.
+  bool has_savepoint(std::string_view name) const { return find(name) != prelude_.rend(); }
+  void release(std::string_view name) {
+    const auto found = find(name);
+    if (found != prelude_.rend()) prelude_.erase(std::prev(found.base()));
+  }
+  void rollback_to(std::string_view name) {
+    const auto found = find(name);
+    if (found != prelude_.rend()) prelude_.erase(found.base(), prelude_.end());
+    failed_ = false;
+  }
+  // For a shard that joins: one query.
+  std::string opening() const {
+    std::string sql;
+    for (const Said& said : prelude_) sql.append(said.statement).push_back(';');
+    return sql;
+  }
+
+  const std::vector<ShardId>& shards() const { return shards_; }
+  bool takes_part(ShardId shard) const {
+    return std::find(shards_.begin(), shards_.end(), shard) != shards_.end();
+  }
+  void join(ShardId shard) { shards_.push_back(shard); }
+  // The first shard written to.
+  std::optional<ShardId> writer;
+
+ private:
+  struct Said {
+    enum Kind : std::uint8_t { kOther, kSavepoint };
+    Kind kind = kOther;
+    std::string name;
+    std::string statement;
+  };
+  std::vector<Said>::const_reverse_iterator find(std::string_view name) const {
+    return std::find_if(prelude_.rbegin(), prelude_.rend(), [&](const Said& said) {
+      return said.kind == Said::kSavepoint && said.name == name;
+    });
+  }
+
+  bool open_ = false;
+  bool failed_ = false;
+  std::vector<Said> prelude_;
+  std::vector<ShardId> shards_;
+};
+
+}  // namespace pgshunt

@@ -1,0 +1,487 @@
+// The extended protocol on a sharded database: a batch of messages is cut into parts that go the
+// same way, which are served one after the other.
+//
+// A part that is not the batch's last is ended by a Sync of the proxy's own. Inside a transaction
+// block that changes nothing; outside, it is done only where at most the last part writes, so that
+// no half of an implicit transaction can be committed without the other.
+#include "proxy/database.h"
+#include "proxy/session/session.h"
+#include "proxy/session/sharded_conversation.h"
+#include "proxy/worker.h"
+#include "router/statement_plan.h"
+
+namespace pgshunt {
+
+struct ShardedConversation::Part {
+  enum class Way : std::uint8_t {
+    kNowhere,     // a lone Sync or Flush
+    kControl,     // BEGIN, COMMIT, ... : answered here
+    kShard,       // `shard`; unset: any will do (statements are only parsed or described)
+    kEverywhere,  // one Bind and Execute that fan out
+  };
+  Way way = Way::kNowhere;
+  std::optional<ShardId> shard;
+  std::size_t size = 0;  // bytes of the batch
+  bool synced = false;   // ends with the client's Sync
+  bool flushed = false;  // ends with the client's Flush
+  bool executes = false;
+  bool writes = false;
+  std::uint32_t effects = kEffectNone;
+};
+
+namespace {
+
+struct Message {
+  FrameHeader header;
+  std::string_view frame;
+  std::string_view body;
+};
+
+// The message at `at`, which moves behind it. The batch is known to be whole.
+bool next_message(std::string_view batch, std::size_t& at, Message& out) {
+  if (at >= batch.size()) return false;
+  read_frontend_header(batch.substr(at), FrontendPhase::kReady, out.header);
+  out.frame = batch.substr(at, out.header.frame_size());
+  out.body = out.frame.substr(kFrameHeaderSize);
+  at += out.frame.size();
+  return true;
+}
+
+bool is_control(Verb verb) {
+  return verb == Verb::kBegin || verb == Verb::kCommit || verb == Verb::kRollback ||
+         verb == Verb::kSavepoint || verb == Verb::kReleaseSavepoint || verb == Verb::kRollbackTo ||
+         verb == Verb::kPrepareTransaction;
+}
+
+bool is_unrouted(Verb verb) {
+  switch (verb) {
+    case Verb::kEmpty:
+    case Verb::kSet:
+    case Verb::kSetLocal:
+    case Verb::kSetSessionAuthorization:
+    case Verb::kSetCharacteristics:
+    case Verb::kReset:
+    case Verb::kResetAll:
+    case Verb::kDiscardAll:
+    case Verb::kDiscard:
+    case Verb::kListen:
+    case Verb::kUnlisten:
+    case Verb::kUnlistenAll:
+    case Verb::kShow:
+      return true;
+    default:
+      return is_control(verb);
+  }
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const ShardedConversation::Prepared>> ShardedConversation::analyse(
+    const ParseView& parse) {
+  auto prepared = std::make_shared<Prepared>();
+  prepared->text = parse.sql;
+  for (std::size_t i = 0; i < parse.types.size(); ++i) {
+    prepared->types.push_back(parse.types.of(i));
+  }
+  StatementEffects effects;
+  StatementScanner scan(parse.sql, session_.standard_conforming_strings());
+  scan.next(effects);
+  prepared->verb = effects.verb;
+  prepared->effects = effects.effects;
+  prepared->name = effects.name;
+  if (!is_unrouted(effects.verb)) {
+    auto plan = router_.prepare(parse.sql, prepared->types, router_session());
+    if (!plan) return plan.error();
+    prepared->plan = std::move(*plan);
+  }
+  return std::shared_ptr<const Prepared>(std::move(prepared));
+}
+
+std::shared_ptr<const ShardedConversation::Prepared> ShardedConversation::find_prepared(
+    std::string_view name) const {
+  if (name.empty()) return unnamed_;
+  const auto found = prepared_.find(std::string(name));
+  return found == prepared_.end() ? nullptr : found->second;
+}
+
+Result<Route> ShardedConversation::route_bind(const BindView& bind, const Prepared& prepared) {
+  values_.clear();
+  std::size_t index = 0;
+  for (const WireValue& value : bind.values) {
+    BoundValue bound;
+    bound.is_null = value.is_null;
+    bound.binary = bind.formats.of(index) == kFormatBinary;
+    bound.type = index < prepared.types.size() ? prepared.types[index] : 0;
+    bound.bytes = value.bytes;
+    values_.push_back(bound);
+    ++index;
+  }
+  auto plan = router_.refresh(prepared.plan, router_session());
+  if (!plan) return plan.error();
+  auto route = router_.bind(**plan, values_, router_session());
+  return route;
+}
+
+// The longest run of messages at the front of the batch that can be served as one.
+Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_view batch) {
+  Part part;
+  std::size_t at = 0;
+  Message message;
+  std::size_t group_begin = 0;  // where the statement being looked at began
+  bool decided = false;         // a statement of this part has been placed
+  // What a Bind or Parse asks for; false: it has to wait for the next part.
+  const auto place = [&](Part::Way way, std::optional<ShardId> shard) {
+    if (!decided || (part.way == Part::Way::kShard && !part.shard && way == Part::Way::kShard)) {
+      part.way = way;
+      part.shard = shard;
+      decided = true;
+      return true;
+    }
+    if (part.way != way) return false;
+    return way == Part::Way::kControl ||
+           (way == Part::Way::kShard && (!shard || part.shard == shard));
+  };
+  while (next_message(batch, at, message)) {
+    const std::size_t begin = at - message.frame.size();
+    bool fits = true;
+    switch (message.header.type) {
+      case frontend::kParse: {
+        group_begin = begin;
+        const auto parse = decode_parse(message.body);
+        if (!parse) return parse.error();
+        auto prepared = analyse(*parse);
+        if (!prepared) return prepared.error();
+        if (is_control((*prepared)->verb)) {
+          fits = place(Part::Way::kControl, std::nullopt);
+        }
+        if (fits) {
+          (parse->statement.empty() ? unnamed_ : prepared_[std::string(parse->statement)]) =
+              *prepared;
+        }
+        break;
+      }
+      case frontend::kBind: {
+        const auto bind = decode_bind(message.body);
+        if (!bind) return bind.error();
+        const auto prepared = find_prepared(bind->statement);
+        if (!prepared) {
+          fits = place(Part::Way::kShard, std::nullopt);  // a server words the error
+          break;
+        }
+        if (is_control(prepared->verb)) {
+          fits = place(Part::Way::kControl, std::nullopt);
+        } else if (!prepared->plan) {
+          fits = place(Part::Way::kShard, home_shard());
+        } else {
+          const auto route = route_bind(*bind, *prepared);
+          if (!route) return route.error();
+          if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
+            // Its Parse may have come before: still nothing but this one statement.
+            if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
+            fits = place(Part::Way::kEverywhere, std::nullopt);
+          } else {
+            fits = place(Part::Way::kShard, shard_of(*route, prepared->effects));
+          }
+          if (fits) part.writes |= route->writes;
+        }
+        if (fits) {
+          part.effects |= prepared->effects;
+          portals_[std::string(bind->portal)] = prepared;
+        } else {
+          // The statement's own Parse goes with it.
+          if (group_begin < begin) at = group_begin + message.frame.size();
+        }
+        break;
+      }
+      case frontend::kExecute:
+        part.executes = true;
+        break;
+      case frontend::kDescribe:
+      case frontend::kClose:
+        if (!decided) fits = place(Part::Way::kShard, std::nullopt);
+        break;
+      case frontend::kSync:
+        part.synced = true;
+        part.size = at;
+        return part;
+      case frontend::kFlush:
+        part.flushed = true;
+        part.size = at;
+        return part;
+      default:
+        break;
+    }
+    if (!fits) {
+      part.size = at - message.frame.size();
+      return part;
+    }
+    if (message.header.type == frontend::kParse && !decided) {
+      part.way = Part::Way::kShard;
+    }
+    if (message.header.type == frontend::kExecute &&
+        (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere)) {
+      // One statement a part; a Sync or Flush right behind belongs to it.
+      std::size_t next = at;
+      Message following;
+      if (next_message(batch, next, following) &&
+          (following.header.type == frontend::kSync || following.header.type == frontend::kFlush)) {
+        part.synced = following.header.type == frontend::kSync;
+        part.flushed = !part.synced;
+        at = next;
+      }
+      part.size = at;
+      return part;
+    }
+  }
+  part.size = at;
+  return part;
+}
+
+ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view batch,
+                                                              std::size_t& taken) {
+  std::size_t at = 0;
+  Message message;
+  taken = batch.size();
+  if (skipping_) {
+    if (static_cast<unsigned char>(batch[batch.size() - 5]) != frontend::kSync) {
+      return Verdict::kTaken;
+    }
+    skipping_ = false;
+    unsynced_write_ = false;
+    ready_owed_ = true;
+    unit_done(false);
+    return Verdict::kTaken;
+  }
+  next_message(batch, at, message);
+  if (message.header.type == frontend::kFlush) return Verdict::kTaken;
+  if (message.header.type == frontend::kSync) {
+    unsynced_write_ = false;
+    ready_owed_ = true;
+    unit_done(false);
+    return Verdict::kTaken;
+  }
+  auto part = next_part(batch);
+  if (!part) return refuse_batch(part.error(), batch, taken);
+  taken = part->size;
+  if (taken == 0) {
+    return refuse_batch({sqlstate::kFeatureNotSupported,
+                         "these messages of the extended protocol cannot be told apart by shard",
+                         "Execute each statement before the next one is bound."},
+                        batch, taken);
+  }
+  if (transaction_.failed() && part->way != Part::Way::kControl && part->executes) {
+    return refuse_batch(aborted_transaction_error(), batch, taken);
+  }
+  const bool last = part->synced;
+  if (!transaction_.open() && part->executes &&
+      session_.database()->config.on_cross_shard_write == CrossShardWrite::kRefuse) {
+    if ((part->writes && !last) || unsynced_write_) {
+      if (unsynced_write_ || part->way != Part::Way::kShard || !part->flushed) {
+        return refuse_batch(
+            {sqlstate::kFeatureNotSupported,
+             "a pipeline outside a transaction block that writes must stay on one shard",
+             "Send a Sync after each statement, or wrap them in BEGIN and COMMIT."},
+            batch, taken);
+      }
+    }
+  }
+  ready_owed_ = last;
+  const Verdict verdict = serve_part(*part, batch.substr(0, part->size));
+  if (verdict == Verdict::kTaken) {
+    unsynced_write_ = !last && (unsynced_write_ || part->writes) && !transaction_.open();
+  }
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::refuse_batch(const Error& error,
+                                                               std::string_view batch,
+                                                               std::size_t& taken) {
+  taken = batch.size();
+  ready_owed_ = batch[batch.size() - 5] == frontend::kSync;
+  return refuse(error);
+}
+
+ShardedConversation::Verdict ShardedConversation::serve_part(const Part& part,
+                                                             std::string_view messages) {
+  switch (part.way) {
+    case Part::Way::kNowhere:
+      return Verdict::kTaken;
+    case Part::Way::kControl:
+      return part_of_control(part, messages);
+    case Part::Way::kShard:
+      return part_on_shard(part, messages);
+    case Part::Way::kEverywhere:
+      return part_everywhere(part, messages);
+  }
+  return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part,
+                                                                std::string_view messages) {
+  const ShardId shard = part.shard.value_or(any_shard(part.effects));
+  if (auto allowed = check_write(shard, part.writes); !allowed) return refuse(allowed.error());
+  if (!acquire({&shard, 1})) return Verdict::kWait;
+  note_write(shard, part.writes);
+  ServerLink& chosen = link(shard);
+  std::size_t at = 0;
+  Message message;
+  while (next_message(messages, at, message)) {
+    if (message.header.type == frontend::kFlush) continue;
+    if (message.header.type == frontend::kClose) {
+      if (const auto target = decode_close(message.body);
+          target && target->kind == TargetKind::kStatement) {
+        if (target->name.empty()) {
+          unnamed_.reset();
+        } else {
+          prepared_.erase(std::string(target->name));
+        }
+      }
+    }
+    if (chosen.request(message.header, message.frame) == ServerLink::Take::kInvalid) {
+      const Error error = chosen.error();
+      if (chosen.busy()) {
+        chosen.refuse(error, false);
+        continue;
+      }
+      return refuse(error);
+    }
+  }
+  if (!part.synced) chosen.sync_silently();
+  chosen.flush();
+  if (chosen.busy()) running_ = &chosen;
+  return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& part,
+                                                                  std::string_view messages) {
+  std::size_t at = 0;
+  Message message;
+  FanOutPlan plan;
+  plan.describe = false;
+  std::optional<BindView> bind;
+  std::shared_ptr<const Prepared> prepared;
+  while (next_message(messages, at, message)) {
+    switch (message.header.type) {
+      case frontend::kParse:
+        append_parse_complete(plan.preface);
+        break;
+      case frontend::kBind:
+        bind = *decode_bind(message.body);
+        prepared = find_prepared(bind->statement);
+        append_bind_complete(plan.preface);
+        break;
+      case frontend::kDescribe: {
+        const auto target = decode_describe(message.body);
+        if (!target || target->kind == TargetKind::kStatement) {
+          return refuse({sqlstate::kFeatureNotSupported,
+                         "a statement that fans out must be described before it is bound",
+                         {}});
+        }
+        plan.describe = true;
+        break;
+      }
+      case frontend::kExecute: {
+        const auto execute = decode_execute(message.body);
+        if (execute && execute->max_rows != 0) {
+          return refuse({sqlstate::kFeatureNotSupported,
+                         "a statement on several shards cannot be fetched in portions",
+                         "Fetch all rows (fetch size 0), or pin the statement to one key."});
+        }
+        break;
+      }
+      case frontend::kClose:
+        append_close_complete(plan.preface);
+        break;
+      default:
+        break;
+    }
+  }
+  if (!bind || !prepared) return refuse({sqlstate::kProtocolViolation, "nothing was bound", {}});
+  const auto route = route_bind(*bind, *prepared);
+  if (!route) return refuse(route.error());
+  const bool writes = route->kind == RouteKind::kEveryShard;
+  plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;
+  if (route->merge) plan.merge = *route->merge;
+  plan.window = route->window;
+  const std::vector<ShardId> shards(route->shards.begin(), route->shards.end());
+  if (!acquire(shards)) return Verdict::kWait;
+
+  // Hidden columns come in text; a list of formats of one entry stands for all as it is.
+  std::string formats(2, '\0');
+  const std::string_view asked = bind->result_formats.raw();
+  const std::size_t count = bind->result_formats.size();
+  const std::size_t hidden = count > 1 ? plan.merge.hidden_columns : 0;
+  store_be16(formats.data(), static_cast<std::uint16_t>(count + hidden));
+  formats.append(asked).append(hidden * 2, '\0');
+  plan.result_formats = std::move(formats);
+
+  Statement shard_statement;
+  shard_statement.text = prepared->plan->shard_text();
+  shard_statement.types = prepared->types;
+  StatementTable& table = worker_.statements();
+  const std::uint64_t scope = session_.database()->scope;
+  StatementPtr statement = table.find(scope, shard_statement.text, false, shard_statement.types);
+  if (!statement) statement = table.add(scope, std::move(shard_statement));
+
+  std::vector<ServerLink*> links;
+  for (const ShardId shard : shards) links.push_back(&link(shard));
+  after_ = After::kReply;
+  if (writes && !transaction_.open()) {
+    after_ = After::kCommit;
+    for (ServerLink* each : links) each->inject("BEGIN");
+  }
+  static_cast<void>(part);
+  fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
+  fan_out_->send_extended(*statement, *bind);
+  return Verdict::kTaken;
+}
+
+// BEGIN and its kin: what the messages are owed, then the command itself.
+ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& part,
+                                                                  std::string_view messages) {
+  std::string& out = worker_.client_out();
+  std::size_t at = 0;
+  Message message;
+  std::shared_ptr<const Prepared> prepared;
+  std::string replies;
+  while (next_message(messages, at, message)) {
+    switch (message.header.type) {
+      case frontend::kParse:
+        append_parse_complete(replies);
+        if (const auto parse = decode_parse(message.body)) {
+          prepared = find_prepared(parse->statement);
+        }
+        break;
+      case frontend::kBind:
+        if (const auto bind = decode_bind(message.body)) prepared = find_prepared(bind->statement);
+        append_bind_complete(replies);
+        break;
+      case frontend::kDescribe: {
+        const auto target = decode_describe(message.body);
+        if (target && target->kind == TargetKind::kStatement) {
+          append_parameter_description(replies, {});
+        }
+        append_no_data(replies);
+        break;
+      }
+      case frontend::kClose:
+        append_close_complete(replies);
+        break;
+      default:
+        break;
+    }
+  }
+  out.append(replies);
+  if (!part.executes || !prepared) {
+    unit_done(false);
+    return Verdict::kTaken;
+  }
+  StatementEffects statement;
+  StatementScanner scan(prepared->text, session_.standard_conforming_strings());
+  scan.next(statement);
+  session_.enqueue(out);
+  out.clear();
+  return control_transaction(statement);
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,746 @@
+#include "proxy/session/sharded_conversation.h"
+
+#include <algorithm>
+
+#include "proxy/database.h"
+#include "proxy/log/log.h"
+#include "proxy/session/session.h"
+#include "proxy/worker.h"
+
+namespace pgshunt {
+namespace {
+
+bool controls_transaction(Verb verb) {
+  switch (verb) {
+    case Verb::kBegin:
+    case Verb::kCommit:
+    case Verb::kRollback:
+    case Verb::kSavepoint:
+    case Verb::kReleaseSavepoint:
+    case Verb::kRollbackTo:
+    case Verb::kPrepareTransaction:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Statements about the session: any server takes them, always the same one does.
+bool is_about_session(Verb verb) {
+  switch (verb) {
+    case Verb::kSet:
+    case Verb::kSetSessionAuthorization:
+    case Verb::kSetCharacteristics:
+    case Verb::kReset:
+    case Verb::kResetAll:
+    case Verb::kDiscardAll:
+    case Verb::kDiscard:
+    case Verb::kListen:
+    case Verb::kUnlisten:
+    case Verb::kUnlistenAll:
+    case Verb::kShow:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet.
+std::size_t batch_size(std::string_view bytes) {
+  std::size_t at = 0;
+  while (true) {
+    FrameHeader header;
+    if (read_frontend_header(bytes.substr(at), FrontendPhase::kReady, header) !=
+        FrameStatus::kComplete) {
+      return 0;
+    }
+    if (bytes.size() - at < header.frame_size()) return 0;
+    at += header.frame_size();
+    if (header.type == frontend::kSync || header.type == frontend::kFlush) return at;
+  }
+}
+
+}  // namespace
+
+ShardedConversation::ShardedConversation(Session& session, const ServerCredentials& credentials)
+    : session_(session),
+      worker_(session.worker()),
+      credentials_(credentials),
+      router_(*worker_.router(*session.database())),
+      links_(session.database()->config.shards.size()) {}
+
+ShardedConversation::~ShardedConversation() {
+  // A fan-out gives its servers back to their links, which then close what is not clean.
+  fan_out_.reset();
+}
+
+const Error& ShardedConversation::aborted_transaction_error() {
+  static const Error error{
+      sqlstate::kInFailedTransaction,
+      "current transaction is aborted, commands ignored until end of transaction block",
+      {}};
+  return error;
+}
+
+// --- units ---------------------------------------------------------------------------------------
+
+std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    const std::string_view rest = bytes.substr(at);
+    const bool copying =
+        running_ && running_->ready() && running_->backend()->tracker.copy() == CopyState::kIn;
+    if (passing_ > 0) {
+      const std::size_t step = std::min(passing_, rest.size());
+      if (copying) running_->pass(rest.substr(0, step));
+      passing_ -= step;
+      at += step;
+      continue;
+    }
+    if ((running_ || fan_out_) && !copying) break;
+    FrameHeader header;
+    const FrameStatus status = read_frontend_header(rest, FrontendPhase::kReady, header);
+    if (status == FrameStatus::kNeedMore) break;
+    if (status == FrameStatus::kMalformed) {
+      session_.close_with(frontend_frame_error(rest, FrontendPhase::kReady));
+      return at;
+    }
+    if (header.type == frontend::kTerminate) {
+      session_.close("client ended the session");
+      return at;
+    }
+    if (rest.size() < header.frame_size()) {
+      if (header.type != frontend::kCopyData) break;
+      passing_ = header.frame_size();
+      continue;
+    }
+    const std::string_view frame = rest.substr(0, header.frame_size());
+    Verdict verdict = Verdict::kTaken;
+    std::size_t taken = frame.size();
+    switch (header.type) {
+      case frontend::kCopyData:
+      case frontend::kCopyDone:
+      case frontend::kCopyFail:
+        if (copying) running_->request(header, frame);
+        break;
+      case frontend::kQuery:
+        skipping_ = false;
+        verdict = serve_query(header, frame);
+        break;
+      case frontend::kFunctionCall:
+        verdict = refuse({sqlstate::kFeatureNotSupported,
+                          "function calls by the protocol's own message cannot be routed",
+                          "Use SELECT."});
+        break;
+      default: {
+        const std::size_t size = batch_size(rest);
+        if (size == 0) return flush_copy(at);  // the batch is not all here yet
+        verdict = serve_batch(rest.substr(0, size), taken);
+        break;
+      }
+    }
+    if (verdict == Verdict::kEnd) return at;
+    if (verdict == Verdict::kWait) break;
+    at += taken;
+  }
+  return flush_copy(at);
+}
+
+std::size_t ShardedConversation::flush_copy(std::size_t consumed) {
+  if (running_ && running_->ready()) running_->flush();
+  return consumed;
+}
+
+ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader& header,
+                                                              std::string_view frame) {
+  const auto sql = decode_query(frame.substr(kFrameHeaderSize));
+  if (!sql) return refuse(sql.error());
+  ready_owed_ = true;
+  StatementScanner scan(*sql, session_.standard_conforming_strings());
+  StatementEffects statement;
+  StatementEffects next;
+  if (!scan.next(statement)) return run_on_shard(0, header, frame);  // an empty query
+  std::uint32_t effects = statement.effects;
+  std::size_t count = 1;
+  bool only_plain = !controls_transaction(statement.verb) && !is_about_session(statement.verb);
+  while (scan.next(next)) {
+    ++count;
+    effects |= next.effects;
+    only_plain &= !controls_transaction(next.verb) && !is_about_session(next.verb);
+  }
+  if (count == 1) {
+    if (controls_transaction(statement.verb)) {
+      return control_transaction(statement);
+    }
+    if (transaction_.failed()) return refuse(aborted_transaction_error());
+    if (statement.verb == Verb::kSetLocal && transaction_.open()) {
+      return say_to_transaction(statement.text, "SET");
+    }
+    if (is_about_session(statement.verb) || statement.verb == Verb::kSetLocal) {
+      return run_on_shard(home_shard(), header, frame);
+    }
+  }
+  if (transaction_.failed()) return refuse(aborted_transaction_error());
+  return serve_routed(header, frame, *sql, count, effects, only_plain);
+}
+
+// One statement, or several that all belong to one shard.
+ShardedConversation::Verdict ShardedConversation::serve_routed(
+    const FrameHeader& header, std::string_view frame, std::string_view sql, std::size_t count,
+    std::uint32_t effects, bool only_plain) {
+  const RouterSession router_session = this->router_session();
+  if (count == 1) {
+    StatementScanner scan(sql, session_.standard_conforming_strings());
+    StatementEffects statement;
+    scan.next(statement);
+    const auto route = router_.route(statement.text, router_session);
+    if (!route) return refuse(route.error());
+    if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
+      return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
+    }
+    const ShardId shard = shard_of(*route, effects);
+    if (auto allowed = check_write(shard, route->writes); !allowed) {
+      return refuse(allowed.error());
+    }
+    const Verdict verdict = run_on_shard(shard, header, frame);
+    if (verdict == Verdict::kTaken) note_write(shard, route->writes);
+    return verdict;
+  }
+  if (!only_plain) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "transaction control and SET cannot share a message with other statements here",
+                   "Send them one by one."});
+  }
+  std::optional<ShardId> common;
+  bool writes = false;
+  StatementScanner scan(sql, session_.standard_conforming_strings());
+  StatementEffects statement;
+  while (scan.next(statement)) {
+    const auto route = router_.route(statement.text, router_session);
+    if (!route) return refuse(route.error());
+    writes |= route->writes;
+    if (route->kind == RouteKind::kAnyShard && effects == kEffectNone) continue;
+    const bool one = route->kind == RouteKind::kOneShard || route->kind == RouteKind::kHomeShard ||
+                     route->kind == RouteKind::kAnyShard;
+    const ShardId shard = one ? shard_of(*route, effects) : ShardId{0};
+    if (!one || (common && *common != shard)) {
+      return refuse({sqlstate::kFeatureNotSupported,
+                     "the statements of one message must all run on one shard",
+                     "Send them one by one."});
+    }
+    common = shard;
+  }
+  const ShardId shard = common.value_or(any_shard(effects));
+  if (auto allowed = check_write(shard, writes); !allowed) return refuse(allowed.error());
+  const Verdict verdict = run_on_shard(shard, header, frame);
+  if (verdict == Verdict::kTaken) note_write(shard, writes);
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::run_on_shard(ShardId shard,
+                                                               const FrameHeader& header,
+                                                               std::string_view frame) {
+  if (!acquire({&shard, 1})) return Verdict::kWait;
+  ServerLink& chosen = link(shard);
+  chosen.withhold_ready(false);
+  switch (chosen.request(header, frame)) {
+    case ServerLink::Take::kDone:
+      break;
+    case ServerLink::Take::kWait:
+      return Verdict::kWait;
+    case ServerLink::Take::kInvalid:
+      return refuse(chosen.error());
+  }
+  chosen.flush();
+  if (chosen.busy()) running_ = &chosen;
+  return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& route,
+                                                                 std::string_view sql) {
+  const bool writes = route.kind == RouteKind::kEveryShard;
+  const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
+  FanOutPlan plan;
+  plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;
+  if (route.merge) plan.merge = *route.merge;
+  plan.window = route.window;
+  const std::string text(sql);
+  if (!acquire(shards)) return Verdict::kWait;
+  std::vector<ServerLink*> links;
+  for (const ShardId shard : shards) links.push_back(&link(shard));
+  after_ = After::kReply;
+  if (writes && !transaction_.open()) {
+    // All shards or none, as far as one phase can: they commit only after all have succeeded.
+    after_ = After::kCommit;
+    for (ServerLink* each : links) each->inject("BEGIN");
+  }
+  begin_fan_out(std::move(links), std::move(plan), text);
+  return Verdict::kTaken;
+}
+
+void ShardedConversation::begin_fan_out(std::vector<ServerLink*> links, FanOutPlan plan,
+                                        std::string_view sql) {
+  fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
+  fan_out_->send_query(sql);
+}
+
+// --- transactions --------------------------------------------------------------------------------
+
+ShardedConversation::Verdict ShardedConversation::control_transaction(
+    const StatementEffects& statement) {
+  std::string& out = worker_.client_out();
+  const auto warn = [&](std::string_view code, std::string_view text) {
+    append_notice_response(out, Severity::kWarning, Sqlstate(code), text);
+  };
+  switch (statement.verb) {
+    case Verb::kBegin:
+      if (transaction_.failed()) return refuse(aborted_transaction_error());
+      if (transaction_.open()) {
+        warn("25001", "there is already a transaction in progress");
+      } else {
+        transaction_.begin(statement.text);
+      }
+      reply("BEGIN");
+      return Verdict::kTaken;
+    case Verb::kCommit:
+    case Verb::kRollback:
+      if (!transaction_.open()) {
+        warn("25P01", "there is no transaction in progress");
+        reply(statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK");
+        return Verdict::kTaken;
+      }
+      if (statement.text.size() > 40) {
+        // AND CHAIN and the like
+        return refuse({sqlstate::kFeatureNotSupported,
+                       "this form of " + std::string(statement.text.substr(0, 8)) +
+                           " is not supported on a sharded database",
+                       "Use plain COMMIT or ROLLBACK, then BEGIN."});
+      }
+      return end_transaction(statement.verb == Verb::kCommit && !transaction_.failed());
+    case Verb::kPrepareTransaction:
+      return refuse({sqlstate::kFeatureNotSupported,
+                     "PREPARE TRANSACTION is not supported on a sharded database",
+                     "The proxy commits on all shards itself."});
+    default:
+      break;
+  }
+  // Savepoints
+  const bool rollback = statement.verb == Verb::kRollbackTo;
+  if (!transaction_.open()) {
+    return refuse({Sqlstate("25P01"), "savepoints can only be used in transaction blocks", {}});
+  }
+  if (transaction_.failed() && !rollback) return refuse(aborted_transaction_error());
+  const bool create = statement.verb == Verb::kSavepoint;
+  if (!create && !transaction_.has_savepoint(statement.name)) {
+    return refuse({Sqlstate("3B001"),
+                   "savepoint \"" + std::string(statement.name) + "\" does not exist",
+                   {}});
+  }
+  if (create) {
+    transaction_.savepoint(statement.name, statement.text);
+    session_.state().settings.savepoint(statement.name);
+  } else if (rollback) {
+    transaction_.rollback_to(statement.name);
+    session_.state().settings.rollback_to(statement.name);
+  } else {
+    transaction_.release(statement.name);
+    session_.state().settings.release_savepoint(statement.name);
+  }
+  const std::string_view tag = create ? "SAVEPOINT" : rollback ? "ROLLBACK" : "RELEASE";
+  return tell_transaction(statement.text, tag);
+}
+
+// Every participant hears `sql`; then the client reads `tag`.
+ShardedConversation::Verdict ShardedConversation::tell_transaction(std::string_view sql,
+                                                                   std::string_view tag) {
+  std::vector<ServerLink*> links = enlisted_links();
+  if (links.empty()) {
+    reply(tag);
+    return Verdict::kTaken;
+  }
+  pending_reply_ = tag;
+  after_ = After::kReport;
+  begin_fan_out(std::move(links), {}, sql);
+  return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::say_to_transaction(std::string_view sql,
+                                                                     std::string_view tag) {
+  transaction_.say(sql);
+  return tell_transaction(sql, tag);
+}
+
+ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit) {
+  std::vector<ServerLink*> links = enlisted_links();
+  SessionSettings& settings = session_.state().settings;
+  if (commit) {
+    settings.commit();
+  } else {
+    // Which settings a shard takes back depends on when it joined: not worth knowing.
+    forget_servers_ = settings.current() != settings.committed();
+    settings.rollback();
+  }
+  const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
+  if (links.empty()) {
+    transaction_.end();
+    reply(tag);
+    return Verdict::kTaken;
+  }
+  pending_reply_ = tag;
+  after_ = After::kEndTransaction;
+  begin_fan_out(std::move(links), {}, tag);
+  return Verdict::kTaken;
+}
+
+void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
+  std::unique_ptr<FanOut> finished = std::move(fan_out_);
+  const bool failed = fan_out.failed();
+  const Error error = fan_out.error();
+  const std::string agreed = fan_out.reply();
+  const std::uint64_t rows = fan_out.rows();
+  const FanOutPlan::Use use = fan_out.plan().use;
+  const bool broken = fan_out.broken();
+  worker_.bury(std::move(finished));
+
+  if (broken && transaction_.open()) {
+    session_.close_with(error);
+    return;
+  }
+  std::string& out = worker_.client_out();
+  const auto finish = [&] {
+    if (failed) {
+      append_error_response(out, Severity::kError, error);
+      if (transaction_.open()) transaction_.fail();
+    }
+    unit_done(failed);
+  };
+  switch (after_) {
+    case After::kReply:
+      if (!failed && use == FanOutPlan::Use::kMerge) {
+        append_command_complete(out, "SELECT", rows);
+      } else if (!failed) {
+        out.append(agreed);
+      }
+      finish();
+      return;
+    case After::kCommit: {
+      // Nothing is visible yet: the reply waits for the commit.
+      pending_error_ = error;
+      pending_reply_ = agreed;
+      after_ = After::kCommitted;
+      std::vector<ServerLink*> links;
+      for (const auto& each : links_) {
+        if (each && each->ready() && each->transaction() != TransactionStatus::kIdle) {
+          links.push_back(each.get());
+        }
+      }
+      if (!links.empty()) {
+        begin_fan_out(std::move(links), {}, failed ? "ROLLBACK" : "COMMIT");
+        return;
+      }
+      append_error_response(out, Severity::kError, error);
+      unit_done(true);
+      return;
+    }
+    case After::kCommitted:
+      if (!pending_error_.message.empty()) {
+        append_error_response(out, Severity::kError, pending_error_);
+        pending_error_ = {};
+        unit_done(true);
+      } else if (failed) {
+        append_error_response(
+            out, Severity::kError,
+            {sqlstate::kTransactionResolutionUnknown,
+             "a shard failed while committing, others may have committed: " + error.message,
+             "Compare the shards' copies of the table."});
+        unit_done(true);
+      } else {
+        out.append(pending_reply_);
+        unit_done(false);
+      }
+      return;
+    case After::kReport:
+      if (!failed) append_command_complete(out, pending_reply_);
+      finish();
+      return;
+    case After::kEndTransaction: {
+      const bool committing = pending_reply_ == "COMMIT";
+      const std::size_t participants = transaction_.shards().size();
+      transaction_.end();
+      if (std::exchange(forget_servers_, false)) {
+        for (const auto& each : links_) {
+          if (each) each->forget_server("SET was rolled back");
+        }
+      }
+      if (failed && committing && participants > 1) {
+        append_error_response(
+            out, Severity::kError,
+            {sqlstate::kTransactionResolutionUnknown,
+             "a shard failed while committing, others may have committed: " + error.message,
+             {}});
+      } else if (failed) {
+        append_error_response(out, Severity::kError, error);
+      } else {
+        append_command_complete(out, pending_reply_);
+      }
+      unit_done(failed);
+      return;
+    }
+  }
+}
+
+// --- the end of a unit
+// -----------------------------------------------------------------------------
+
+// client_out() holds the unit's last words.
+void ShardedConversation::unit_done(bool failed) {
+  std::string& out = worker_.client_out();
+  if (ready_owed_) {
+    append_ready_for_query(out, status());
+  } else if (failed) {
+    skipping_ = true;
+  }
+  session_.enqueue(out);
+  out.clear();
+  session_.flush();
+  release_all();
+  if (!held_.empty()) deliver({});
+  session_.resume();
+}
+
+void ShardedConversation::reply(std::string_view tag) {
+  append_command_complete(worker_.client_out(), tag);
+  unit_done(false);
+}
+
+ShardedConversation::Verdict ShardedConversation::refuse(const Error& error) {
+  if (transaction_.open()) transaction_.fail();
+  append_error_response(worker_.client_out(), Severity::kError, error);
+  unit_done(true);
+  return Verdict::kTaken;
+}
+
+void ShardedConversation::release_all() {
+  if (transaction_.open()) return;
+  for (const auto& each : links_) {
+    if (each) each->release_if_free();
+  }
+}
+
+TransactionStatus ShardedConversation::status() const {
+  if (!transaction_.open()) return TransactionStatus::kIdle;
+  return transaction_.failed() ? TransactionStatus::kFailed : TransactionStatus::kInTransaction;
+}
+
+// --- servers
+// ---------------------------------------------------------------------------------------
+
+ServerLink& ShardedConversation::link(ShardId shard) {
+  std::unique_ptr<ServerLink>& link = links_[shard];
+  if (!link) {
+    const SessionState& state = session_.state();
+    link = std::make_unique<ServerLink>(
+        session_, *this,
+        worker_.pool({state.database, state.user, shard}, *session_.database(), credentials_));
+  }
+  return *link;
+}
+
+bool ShardedConversation::acquire(std::span<const ShardId> shards) {
+  // By ascending shard, each held while the next is waited for: two sessions that need the same
+  // servers cannot wait for each other.
+  for (const ShardId shard : shards) {
+    if (!link(shard).acquire()) return false;
+  }
+  for (const ShardId shard : shards) {
+    ServerLink& each = link(shard);
+    each.catch_up_settings();
+    if (transaction_.open() && !transaction_.takes_part(shard)) {
+      each.inject(transaction_.opening());
+      transaction_.join(shard);
+    }
+  }
+  return true;
+}
+
+std::vector<ServerLink*> ShardedConversation::enlisted_links() {
+  std::vector<ShardId> shards = transaction_.shards();
+  std::sort(shards.begin(), shards.end());
+  std::vector<ServerLink*> links;
+  for (const ShardId shard : shards) {
+    if (links_[shard] && links_[shard]->ready()) links.push_back(links_[shard].get());
+  }
+  return links;
+}
+
+// Statements that leave something behind, or read what only one server knows, always meet there.
+ShardId ShardedConversation::any_shard(std::uint32_t effects) const {
+  if (effects != kEffectNone || session_.state().pins != kEffectNone) return 0;
+  if (!transaction_.shards().empty()) return transaction_.shards().front();
+  return static_cast<ShardId>(session_.state().id % links_.size());
+}
+
+ShardId ShardedConversation::shard_of(const Route& route, std::uint32_t effects) const {
+  switch (route.kind) {
+    case RouteKind::kOneShard:
+      return route.shards.front();
+    case RouteKind::kHomeShard:
+      return home_shard();
+    default:
+      return any_shard(effects);
+  }
+}
+
+Status ShardedConversation::check_write(ShardId shard, bool writes) const {
+  if (!writes || !transaction_.open() || !transaction_.writer || *transaction_.writer == shard) {
+    return Ok{};
+  }
+  if (session_.database()->config.on_cross_shard_write == CrossShardWrite::kOnePhase) return Ok{};
+  const auto& shards = session_.database()->config.shards;
+  return Error{
+      sqlstate::kFeatureNotSupported,
+      "this transaction has written on shard \"" + shards[*transaction_.writer].name +
+          "\" and cannot write on shard \"" + shards[shard].name + "\"",
+      "Keep a transaction's writes to one key, or set on_cross_shard_write = \"one_phase\" "
+      "to commit shard by shard."};
+}
+
+void ShardedConversation::note_write(ShardId shard, bool writes) {
+  if (writes && transaction_.open() && !transaction_.writer) transaction_.writer = shard;
+}
+
+RouterSession ShardedConversation::router_session() const {
+  RouterSession out;
+  out.standard_conforming_strings = session_.standard_conforming_strings();
+  const NameValues& known = *session_.state().known;
+  const std::string* client = known.find("client_encoding");
+  const std::string* server = known.find("server_encoding");
+  out.same_encoding = !client || !server || *client == *server;
+  const NameValues& settings = *session_.state().settings.current();
+  out.default_search_path = settings.find("search_path") == nullptr;
+  if (const std::string* digits = settings.find("extra_float_digits")) {
+    // As it was set: "SET extra_float_digits = 0" and the like round.
+    out.exact_floats =
+        digits->find_first_of("123") != std::string::npos && digits->find('-') == std::string::npos;
+  }
+  return out;
+}
+
+// --- events
+// ----------------------------------------------------------------------------------------
+
+void ShardedConversation::on_link_ready(ServerLink&) { session_.resume(); }
+
+void ShardedConversation::on_link_refused(ServerLink&, const Error& error) { fail_waiting(error); }
+
+void ShardedConversation::give_up_waiting(const Error& error) {
+  for (const auto& each : links_) {
+    if (each) each->stop_waiting();
+  }
+  fail_waiting(error);
+}
+
+// The unit at the front of the client's bytes waited for a server and gets an error instead.
+void ShardedConversation::fail_waiting(const Error& error) {
+  if (session_.next_message_type() == frontend::kQuery) {
+    session_.drop_next_message();
+    ready_owed_ = true;
+  } else {
+    ready_owed_ = false;
+  }
+  refuse(error);
+}
+
+void ShardedConversation::on_link_broken(ServerLink& link, const Error& error,
+                                         bool in_transaction) {
+  if (&link != running_ && !transaction_.open()) return;
+  if (in_transaction || transaction_.open()) {
+    session_.close_with(error);
+    return;
+  }
+  running_ = nullptr;
+  refuse(error);
+}
+
+void ShardedConversation::on_link_request_done(ServerLink& link) {
+  if (&link != running_ || link.busy()) return;
+  running_ = nullptr;
+  const bool failed = link.take_failure();
+  if (!ready_owed_ && failed) skipping_ = true;
+  if (transaction_.open() && link.held()) {
+    const TransactionStatus there = link.transaction();
+    if (there == TransactionStatus::kFailed) transaction_.fail();
+    if (there == TransactionStatus::kIdle) {
+      session_.close_with(
+          {sqlstate::kConnectionFailure, "a shard left the transaction it was part of", {}});
+      return;
+    }
+  }
+  release_all();
+  if (!held_.empty()) deliver({});
+  session_.resume();
+}
+
+void ShardedConversation::on_link_drained(ServerLink&) { session_.resume(); }
+
+void ShardedConversation::on_client_slow(bool slow) {
+  if (fan_out_) fan_out_->client_slow(slow);
+  if (!running_) return;
+  if (slow) {
+    running_->pause_replies();
+  } else {
+    running_->resume_replies();
+  }
+}
+
+void ShardedConversation::deliver(std::string_view message) {
+  held_.append(message);
+  if (held_.empty() || !idle()) return;
+  session_.enqueue(held_);
+  held_.clear();
+  session_.flush_later();
+}
+
+void ShardedConversation::on_cancel() {
+  if (fan_out_) {
+    fan_out_->cancel();
+  } else if (running_) {
+    running_->cancel_request();
+  } else if (waiting_since() != TimePoint{}) {
+    give_up_waiting({sqlstate::kQueryCanceled, "canceling statement due to user request", {}});
+  }
+}
+
+bool ShardedConversation::idle() const {
+  return !running_ && !fan_out_ && !transaction_.open() && waiting_since() == TimePoint{};
+}
+
+bool ShardedConversation::idle_in_transaction() const {
+  return transaction_.open() && !running_ && !fan_out_;
+}
+
+TimePoint ShardedConversation::waiting_since() const {
+  for (const auto& each : links_) {
+    if (each && each->waiting()) return each->waiting_since();
+  }
+  return {};
+}
+
+TimePoint ShardedConversation::request_since() const {
+  if (const TimePoint waiting = waiting_since(); waiting != TimePoint{}) return waiting;
+  for (const auto& each : links_) {
+    if (each && each->held() && each->backend()->tracker.size() > 0) {
+      return each->backend()->request_at;
+    }
+  }
+  return {};
+}
+
+std::string ShardedConversation::server_address() const {
+  for (const auto& each : links_) {
+    if (each && each->held()) return each->backend()->identity.address;
+  }
+  return {};
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,137 @@
+// A client of a sharded database: every statement is routed first, then runs on the one shard, or
+// fans out.
+//
+// The client's requests are served strictly one after the other, in units: a simple query, or the
+// messages of the extended protocol up to a Sync or Flush. A unit that needs servers which are not
+// free yet is left unconsumed and looked at again when they are, so a unit has no state of its own
+// while it waits.
+//
+// Transactions are lazy: BEGIN is answered here and reaches a shard with the first statement that
+// runs there. The shards of a transaction end it together.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/auth/credentials.h"
+#include "proxy/session/conversation.h"
+#include "proxy/session/fan_out.h"
+#include "proxy/session/server_link.h"
+#include "proxy/session/shard_transaction.h"
+#include "router/router.h"
+
+namespace pgshunt {
+
+class ShardedConversation final : public Conversation, public LinkOwner, public FanOutOwner {
+ public:
+  ShardedConversation(Session& session, const ServerCredentials& credentials);
+  ~ShardedConversation() override;
+
+  std::size_t on_client_bytes(std::string_view bytes) override;
+  void on_client_slow(bool slow) override;
+  void deliver(std::string_view message) override;
+  void on_cancel() override;
+  bool idle() const override;
+  bool idle_in_transaction() const override;
+  TimePoint waiting_since() const override;
+  TimePoint request_since() const override;
+  void give_up_waiting(const Error& error) override;
+  std::string server_address() const override;
+
+  void on_link_ready(ServerLink& link) override;
+  void on_link_refused(ServerLink& link, const Error& error) override;
+  void on_link_broken(ServerLink& link, const Error& error, bool in_transaction) override;
+  void on_link_request_done(ServerLink& link) override;
+  void on_link_drained(ServerLink& link) override;
+  void on_fan_out_done(FanOut& fan_out) override;
+
+ private:
+  // kTaken: served or under way. kWait: not consumed, show it again. kEnd: the session is over.
+  enum class Verdict : std::uint8_t { kTaken, kWait, kEnd };
+
+  // A prepared statement, or the unnamed one, as this session knows it.
+  struct Prepared {
+    std::shared_ptr<const StatementPlan> plan;  // null: transaction control or the like
+    Verb verb = Verb::kOther;
+    std::uint32_t effects = kEffectNone;
+    std::string text;
+    std::string name;  // savepoint
+    std::vector<std::uint32_t> types;
+  };
+  Verdict serve_query(const FrameHeader& header, std::string_view frame);
+  Verdict serve_routed(const FrameHeader& header, std::string_view frame, std::string_view sql,
+                       std::size_t count, std::uint32_t effects, bool only_plain);
+  Verdict run_on_shard(ShardId shard, const FrameHeader& header, std::string_view frame);
+  Verdict run_everywhere(const Route& route, std::string_view sql);
+  Verdict control_transaction(const StatementEffects& statement);
+  Verdict tell_transaction(std::string_view sql, std::string_view tag);
+  Verdict say_to_transaction(std::string_view sql, std::string_view tag);
+  Verdict end_transaction(bool commit);
+  Verdict refuse(const Error& error);
+  static const Error& aborted_transaction_error();
+  std::size_t flush_copy(std::size_t consumed);
+
+  // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
+  // parts: runs of messages that go the same way.
+  struct Part;
+  Verdict serve_batch(std::string_view batch, std::size_t& taken);
+  Result<Part> next_part(std::string_view batch);
+  Result<std::shared_ptr<const Prepared>> analyse(const ParseView& parse);
+  std::shared_ptr<const Prepared> find_prepared(std::string_view name) const;
+  Result<Route> route_bind(const BindView& bind, const Prepared& prepared);
+  Verdict serve_part(const Part& part, std::string_view messages);
+  Verdict part_on_shard(const Part& part, std::string_view messages);
+  Verdict part_everywhere(const Part& part, std::string_view messages);
+  Verdict part_of_control(const Part& part, std::string_view messages);
+  Verdict refuse_batch(const Error& error, std::string_view batch, std::size_t& taken);
+
+  // The links to `shards`, ready and inside the session's transaction; false while any of them
+  // has to be waited for.
+  bool acquire(std::span<const ShardId> shards);
+  ServerLink& link(ShardId shard);
+  ShardId home_shard() const { return 0; }
+  ShardId any_shard(std::uint32_t effects) const;
+  ShardId shard_of(const Route& route, std::uint32_t effects) const;
+  Status check_write(ShardId shard, bool writes) const;
+  void note_write(ShardId shard, bool writes);
+  std::vector<ServerLink*> enlisted_links();
+  RouterSession router_session() const;
+  TransactionStatus status() const;
+  void reply(std::string_view tag);
+  void begin_fan_out(std::vector<ServerLink*> links, FanOutPlan plan, std::string_view sql);
+  void release_all();
+  void unit_done(bool failed);
+  void fail_waiting(const Error& error);
+
+  Session& session_;
+  Worker& worker_;
+  ServerCredentials credentials_;
+  Router& router_;
+  std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
+  ShardTransaction transaction_;
+
+  ServerLink* running_ = nullptr;    // serves the unit under way
+  std::unique_ptr<FanOut> fan_out_;  // or this does
+  enum class After : std::uint8_t { kReply, kCommit, kCommitted, kReport, kEndTransaction };
+  After after_ = After::kReply;
+  std::string pending_reply_;  // to be sent when what follows has succeeded
+  Error pending_error_;
+  bool ready_owed_ = true;  // the unit ends in ReadyForQuery
+  bool forget_servers_ = false;
+  bool skipping_ = false;    // to the next Sync
+  std::size_t passing_ = 0;  // rest of a large CopyData message
+
+  std::unordered_map<std::string, std::shared_ptr<const Prepared>> prepared_;
+  std::shared_ptr<const Prepared> unnamed_;
+  std::unordered_map<std::string, std::shared_ptr<const Prepared>> portals_;
+  bool unsynced_write_ = false;     // since the last Sync, outside a transaction block
+  std::vector<BoundValue> values_;  // of the Bind being routed
+  std::string held_;                // notifications
+};
+
+}  // namespace pgshunt

@@ -1,0 +1,69 @@
+// Prepared statements as the proxy knows them: one object for each distinct (text, parameter
+// types), however many clients prepare it under whatever names, so that servers prepare it once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "router/router.h"
+#include "router/session_effects.h"
+
+namespace pgshunt {
+
+struct Statement;
+using StatementPtr = std::shared_ptr<const Statement>;
+
+// What completing one statement does to its session: StatementEffects that own their text.
+struct CompletionEffect {
+  Verb verb = Verb::kOther;
+  std::uint32_t effects = kEffectNone;
+  std::string name;
+  std::string text;       // SET and its kin: the statement to replay elsewhere
+  StatementPtr prepares;  // PREPARE
+  // Instead of the tag the server sends: another statement ran in this one's place.
+  std::string_view tag;
+};
+
+// Immutable once made.
+struct Statement {
+  std::uint64_t id = 0;     // unique in the process; the server knows it as server_name
+  std::string server_name;  // "pgshunt_<id>"
+  // Prepared by the protocol: the text. Prepared by SQL: everything behind the name in
+  // "PREPARE name (types) AS ...".
+  std::string text;
+  bool by_sql = false;
+  std::vector<std::uint32_t> types;
+  // What executing it does to the session.
+  CompletionEffect effect;
+  // Where it runs, in a sharded database; null otherwise.
+  std::shared_ptr<const StatementPlan> plan;
+};
+
+// One worker's statements, by content.
+class StatementTable {
+ public:
+  // `scope` keeps databases apart: a plan belongs to one topology.
+  StatementPtr find(std::uint64_t scope, std::string_view text, bool by_sql,
+                    std::span<const std::uint32_t> types);
+  StatementPtr add(std::uint64_t scope, Statement statement);
+  std::size_t size() const { return statements_.size(); }
+
+ private:
+  std::string& make_key(std::uint64_t scope, std::string_view text, bool by_sql,
+                        std::span<const std::uint32_t> types);
+  void sweep();
+
+  std::unordered_map<std::string, StatementPtr> statements_;
+  std::string key_;  // reused, so that a hit allocates nothing
+  std::size_t sweep_at_ = 1024;
+};
+
+// A fresh statement id. Any thread.
+std::uint64_t next_statement_id();
+
+}  // namespace pgshunt

@@ -1,0 +1,36 @@
+"""Fixtures of the scenarios of transaction mode: one proxy a file, before one server, with the
+database "one" (a single server connection) and "two" (two of them)."""
+
+import pytest
+
+from pooling import Clients, TwoServers, ones_and_twos
+
+
+@pytest.fixture(scope="module")
+def proxy(shared_proxy, app_postgres):
+    return shared_proxy(ones_and_twos(app_postgres))
+
+
+@pytest.fixture
+def clients(proxy):
+    """clients("one") is a new client; it says goodbye with the test."""
+    made = Clients(proxy)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alice(clients):
+    """alice and bob take turns on the one server of database "one"."""
+    return clients()
+
+
+@pytest.fixture
+def bob(clients):
+    return clients()
+
+
+@pytest.fixture
+def two(clients):
+    """The test says on which of two servers the next transaction of database "two" runs."""
+    return TwoServers(clients)

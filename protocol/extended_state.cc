@@ -35,6 +35,7 @@ bool ResponseTracker::push(RequestKind kind, ReplyUse use, std::uint32_t tag) {
   // Outside COPY the server ignores a CopyDone.
   if (kind == RequestKind::kCopyEnd && size_ == 0) return true;
   if (kind == RequestKind::kLocalError) skipping_ = true;
+  if (kind >= RequestKind::kParse && kind <= RequestKind::kClose) unsynced_ = true;
   append({kind, use, tag});
   return true;
 }
@@ -205,10 +206,13 @@ Reply ResponseTracker::on_ready_for_query() {
   if (answered) {
     const Request request = front();
     pop_front();
+    // What is outstanding still may be the next pipeline.
+    unsynced_ = unsynced_ && size_ > 0;
     return {ReplyOutcome::kComplete, request};
   }
   if (stray_syncs_ == 0 || copy_ != CopyState::kNone || is_local(kind)) return {};
   --stray_syncs_;
+  unsynced_ = unsynced_ && size_ > 0;
   if (stray_ends_skip_) {
     skipping_ = false;
     stray_ends_skip_ = false;

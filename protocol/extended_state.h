@@ -136,9 +136,11 @@ class ResponseTracker {
   bool skipping() const { return skipping_; }
   // Provably nothing in flight: what a server must be to serve somebody else. False for a while
   // after a failed COPY FROM STDIN of the extended protocol; answering any further request (an
-  // empty query will do) proves the rest.
+  // empty query will do) proves the rest. False also while a pipeline lacks its Sync, for all of it
+  // may be answered (Flush), and its transaction open.
   bool clean() const {
-    return size_ == 0 && copy_ == CopyState::kNone && !skipping_ && stray_syncs_ == 0 && !lost_;
+    return size_ == 0 && !unsynced_ && copy_ == CopyState::kNone && !skipping_ &&
+           stray_syncs_ == 0 && !lost_;
   }
 
   static constexpr std::size_t kInlineEntries = 16;
@@ -187,6 +189,7 @@ class ResponseTracker {
   bool skipping_ = false;
   // The skip is a failed COPY's, and if that had not eaten its Syncs, the first of them ends it.
   bool stray_ends_skip_ = false;
+  bool unsynced_ = false;  // requests of the extended protocol came since the last ReadyForQuery
   bool lost_ = false;  // requests were sent of which nobody can say whether they will be answered
 };
 

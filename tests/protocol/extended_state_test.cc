@@ -66,6 +66,20 @@ TEST(ResponseTracker, EachRequestEndsWithItsOwnReply) {
   EXPECT_TRUE(p.tracker.clean());
 }
 
+TEST(ResponseTracker, IsNotCleanWhileAPipelineLacksItsSync) {
+  Pushed p{kParse, kBind, kExecute};
+  EXPECT_EQ(feed(p.tracker, "12C"), "ccc");
+  EXPECT_TRUE(p.tracker.empty());
+  EXPECT_FALSE(p.tracker.clean());
+  p.tracker.push(kSync);
+  p.tracker.push(kBind);
+  EXPECT_EQ(feed(p.tracker, "Z2"), "cc");
+  EXPECT_FALSE(p.tracker.clean());
+  p.tracker.push(kSync);
+  EXPECT_EQ(feed(p.tracker, "Z"), "c");
+  EXPECT_TRUE(p.tracker.clean());
+}
+
 TEST(ResponseTracker, RepliesCarryTheOwnersTagAndUse) {
   ResponseTracker tracker;
   tracker.push(kParse, ReplyUse::kSwallow, 77);
@@ -159,7 +173,8 @@ TEST(ResponseTracker, AfterAnErrorEverythingIsSkippedUntilASync) {
   EXPECT_FALSE(p.tracker.push(kQuery)) << "a server skips Query as well";
   EXPECT_TRUE(p.tracker.push(kSync));
   EXPECT_TRUE(p.tracker.push(kParse));
-  EXPECT_EQ(feed(p.tracker, "Z1"), "cc");
+  EXPECT_TRUE(p.tracker.push(kSync));
+  EXPECT_EQ(feed(p.tracker, "Z1Z"), "ccc");
   EXPECT_TRUE(p.tracker.clean());
 }
 
@@ -289,8 +304,8 @@ TEST(ResponseTracker, AfterAFailedCopyOnlyALaterAnswerProvesItClean) {
 }
 
 TEST(ResponseTracker, AnyLaterAnswerProvesItClean) {
-  Pushed p{kExecute, kSync, kCopyEnd, kSync, kParse};
-  EXPECT_EQ(feed(p.tracker, "GEZ1"), "pecc");
+  Pushed p{kExecute, kSync, kCopyEnd, kSync, kParse, kSync};
+  EXPECT_EQ(feed(p.tracker, "GEZ1Z"), "peccc");
   EXPECT_TRUE(p.tracker.clean());
 }
 
@@ -350,6 +365,8 @@ TEST(ResponseTracker, ManyMoreRequestsThanFitInline) {
   for (std::uint32_t i = 0; i < kCount; ++i) {
     ASSERT_EQ(tracker.on_message('2').request.tag, i);
   }
+  tracker.push(kSync);
+  EXPECT_EQ(feed(tracker, "Z"), "c");
   EXPECT_TRUE(tracker.clean());
 }
 

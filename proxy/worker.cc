@@ -64,10 +64,24 @@ void Worker::post_to(std::uint16_t worker, std::function<void(Worker&)> work) {
   proxy_.workers()[worker]->post(std::move(work));
 }
 
+// All that the buried have deferred stands in the queue by now, if not before this call then before
+// the one it defers: work is done in order.
+void Worker::bury_deeper() {
+  for (auto& remains : buried_) deep_buried_.push_back(std::move(remains));
+  loop_.defer([this, count = buried_.size()] {
+    // What is destroyed may bury more.
+    const auto end = deep_buried_.begin() + static_cast<std::ptrdiff_t>(count);
+    const std::vector<std::shared_ptr<void>> remains(deep_buried_.begin(), end);
+    deep_buried_.erase(deep_buried_.begin(), end);
+  });
+  buried_.clear();
+}
+
 void Worker::bury_all() {
-  // What is destroyed may bury more: for the next turn.
   std::vector<std::shared_ptr<void>> remains;
-  remains.swap(buried_);
+  remains.swap(deep_buried_);
+  for (auto& more : buried_) remains.push_back(std::move(more));
+  buried_.clear();
 }
 
 void Worker::defer_release(ServerLink& link) {

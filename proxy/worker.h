@@ -71,13 +71,12 @@ class Worker {
 
   void post_to(std::uint16_t worker, std::function<void(Worker&)> work);
   void defer(std::function<void()> work) { loop_.defer(std::move(work)); }
-  // Destroys at the end of this turn: what calls this may still be on the stack.
+  // Destroys in a later turn: what calls this may still be on the stack, and what it has deferred
+  // before is still to run.
   template <class T>
   void bury(std::unique_ptr<T> remains) {
     buried_.push_back(std::shared_ptr<void>(std::move(remains)));
-    if (buried_.size() == 1) {
-      loop_.defer([this] { bury_all(); });
-    }
+    if (buried_.size() == 1) loop_.defer([this] { bury_deeper(); });
   }
 
   // Read buffers. Two, because serving a client's bytes may hand out a server's, and back.
@@ -127,6 +126,7 @@ class Worker {
 
  private:
   void tick();
+  void bury_deeper();
   void bury_all();
   void update_routers();
 
@@ -150,6 +150,7 @@ class Worker {
   std::vector<ServerLink*> releasing_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<void>> buried_;
+  std::vector<std::shared_ptr<void>> deep_buried_;  // go in the next turn, in order
   std::unique_ptr<StatAverages> stat_averages_;
   std::atomic<std::uint32_t> session_count_{0};
   bool draining_ = false;

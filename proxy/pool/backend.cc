@@ -54,6 +54,8 @@ void Backend::reset_connection() {
 }
 
 void Backend::on_io(std::uint32_t events) {
+  // Given up earlier in this turn, of whose events this is one.
+  if (state == State::kClosed) return;
   if (events & kIoWrite) {
     if (stream_->flush() == IoResult::kFailed) return lost(stream_->error());
     if (stream_->queued() == 0 && driver) driver->on_backend_drained(*this);

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
 
 from harness.postgres import tail
 from harness.run import free_port, spawn, wait_until
@@ -148,7 +149,8 @@ class Proxy:
     def dsn(self, dbname, user, password=None, **options):
         options = {"host": self.host, "port": self.port, "dbname": dbname, "user": user,
                    "password": password, **options}
-        return " ".join(f"{key}={value}" for key, value in options.items() if value is not None)
+        return psycopg2.extensions.make_dsn(
+            **{key: value for key, value in options.items() if value is not None})
 
     def connect(self, dbname, user, password=None, autocommit=True, **options):
         """A psycopg2 connection through the proxy."""

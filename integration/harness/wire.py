@@ -288,6 +288,10 @@ class Wire:
             answers.append(answer)
         return answers
 
+    def closed(self):
+        """True once the other side has closed the connection, whatever it said before."""
+        return self.until_closed() is not None
+
     def silent(self, seconds=0.2):
         """True if nothing arrives for a while: for what must not come."""
         try:

@@ -413,7 +413,7 @@ def test_kill_ends_the_clients_of_a_database_until_resume(proxy, console):
     assert run(neighbour, "SELECT 1")
     assert not [row for row in console("SHOW SERVERS") if row["database"] == "app"]
     query = Later(lambda: run(client(proxy), "SELECT 1"))
-    wait_until(lambda: console.one("SHOW LISTS", list="login_clients")["items"] == 1)
+    wait_until(lambda: console.one("SHOW POOLS", database="app")["cl_waiting"] == 1)
     assert console("RESUME app") == "RESUME"
     assert query.join().error is None
 

@@ -10,9 +10,6 @@ from harness.wire import (ServerError, bind, close_statement, describe_portal, d
                           errors, execute, flush, parse, query, rows, run, sync, tags, types)
 from pooling import Clients, ones_and_twos
 
-# What PostgreSQL does and the proxy does not yet do; these turn green when it does.
-known_gap = pytest.mark.xfail(strict=False, reason="differs from PostgreSQL")
-
 INT4, TEXT = 23, 25
 
 
@@ -107,7 +104,6 @@ def test_closing_is_the_clients_own_matter(alice, bob):
     assert types(alice.ask(close_statement("s"), close_statement("never"), sync())) == "33Z"
 
 
-@known_gap
 @pytest.mark.parametrize("messages, kinds", [
     ([parse("s", "SELEC 1"), sync()], "EZ"),
     ([parse("", "SELECT 1/0"), bind(), execute(), parse("s", "SELECT 1"), sync()], "1EZ"),
@@ -121,7 +117,6 @@ def test_a_name_whose_parse_failed_is_free(alice, messages, kinds):
     assert run_prepared(alice, "s") == [["2"]]
 
 
-@known_gap
 def test_a_name_whose_parse_failed_in_a_transaction_is_free(alice):
     alice.query("BEGIN")
     assert errors(alice.ask(parse("s", "SELECT nothing"), sync())) == ["42703"]
@@ -131,7 +126,6 @@ def test_a_name_whose_parse_failed_in_a_transaction_is_free(alice):
     assert run_prepared(alice, "s") == [["2"]]
 
 
-@known_gap
 def test_a_closed_statement_whose_close_was_skipped_is_still_there(alice):
     """The server skips everything after an error up to Sync, a Close too."""
     prepare(alice, "s", "SELECT 1")
@@ -245,7 +239,6 @@ def test_sql_prepare_execute_deallocate(two, clients):
         assert client.value("EXECUTE s") == "again"
 
 
-@known_gap
 def test_sql_statements_of_one_name(alice, bob):
     alice.query("PREPARE s AS SELECT 'alice'")
     bob.query("PREPARE s AS SELECT 'bob'")
@@ -256,7 +249,6 @@ def test_sql_statements_of_one_name(alice, bob):
     assert alice.value("EXECUTE s") == "alice"
 
 
-@known_gap
 def test_sql_statements_and_many_statements_in_one_message(alice, bob):
     sql = "PREPARE s AS SELECT $1::text; EXECUTE s('x'); EXECUTE s('y'); DEALLOCATE PREPARE s"
     for client in (alice, bob, alice):
@@ -330,7 +322,6 @@ def on_server(client):
     return int(client.value("SELECT count(*) FROM pg_prepared_statements"))
 
 
-@known_gap
 def test_the_least_used_statement_leaves_the_server(small):
     clients = Clients(small)
     alice, bob = clients(), clients()
@@ -348,7 +339,6 @@ def test_the_least_used_statement_leaves_the_server(small):
     clients.close()
 
 
-@known_gap
 def test_a_client_cannot_hold_statements_without_end(small):
     clients = Clients(small)
     alice = clients()
@@ -379,7 +369,6 @@ def test_memory_does_not_grow_with_statements_that_are_gone(small):
     clients.close()
 
 
-@known_gap
 def test_a_plan_made_stale_by_ddl(alice, bob):
     """`cached plan must not change result type` must look as on PostgreSQL."""
     alice.query("DROP TABLE IF EXISTS widened; CREATE TABLE widened AS SELECT 1 AS a")

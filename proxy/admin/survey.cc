@@ -48,7 +48,7 @@ ClientReport report(Session& session, TimePoint now) {
   if (const std::string* name = state.known->find("application_name")) {
     out.application_name = *name;
   }
-  out.prepared_statements = state.prepared.size();
+  out.prepared_statements = state.names.size();
   out.channels = state.channels.size();
   out.state = "login";
   if (const Conversation* conversation = session.conversation()) {

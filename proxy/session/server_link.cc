@@ -48,7 +48,8 @@ void ServerLink::take(Backend& backend) {
   backend.client = state_.id;
   failed_ = false;
   pin_candidates_ = kEffectNone;
-  restores_startup_ = false;
+  request_waits_ = false;
+  fence_ = false;
   prepare_backend();
 }
 
@@ -155,7 +156,7 @@ void ServerLink::forget_server(std::string_view why) {
   Backend& backend = *backend_;
   backend_ = nullptr;
   stage_ = Stage::kNone;
-  groups_.clear();
+  forget_requests();
   pool_.discard(backend, why);
 }
 
@@ -190,7 +191,7 @@ void ServerLink::give_up_backend() {
   Backend& backend = *backend_;
   backend_ = nullptr;
   stage_ = Stage::kNone;
-  groups_.clear();
+  forget_requests();
   backend.memory.last_client = state_.id;
   if (backend.memory.listening) {
     backend.memory.listening = false;
@@ -209,7 +210,7 @@ void ServerLink::abandon() {
   verbatim_ = {};
   backend_ = nullptr;
   stage_ = Stage::kNone;
-  groups_.clear();
+  forget_requests();
   const bool answered =
       backend.tracker.clean() && backend.passing == 0 && backend.stream().queued() == 0;
   if (!answered) {
@@ -256,7 +257,7 @@ void ServerLink::on_backend_lost(Backend& backend, const Error& error) {
   was_in_pipeline_ = under_way != RequestKind::kQuery && under_way != RequestKind::kFunctionCall;
   backend_ = nullptr;
   stage_ = Stage::kNone;
-  groups_.clear();
+  forget_requests();
   out_.clear();
   verbatim_ = {};
   pool_.discard(backend, error.message);

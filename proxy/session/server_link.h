@@ -70,6 +70,9 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // One complete message of the client, any type but Terminate and the login's. `frame` is the
   // whole message and stays valid until flush().
   Take request(const FrameHeader& header, std::string_view frame);
+  // A LISTEN is passed on only once notifications reach us: from its completion on the client
+  // counts on them.
+  Take hear_channel(std::string_view channel);
   // Bytes of a CopyData frame that is too large to wait for.
   void pass(std::string_view bytes) { append_verbatim(bytes); }
   // Answers a request with an error in its place in the pipeline: what follows is skipped, what
@@ -141,45 +144,72 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
     std::vector<CompletionEffect> effects;
   };
 
+  // A statement that is being made on the server, or closed there, and the segment of the client's
+  // pipeline that this is part of: until it is answered, other segments cannot count on it.
+  struct Preparing {
+    std::uint64_t id = 0;
+    std::uint64_t segment = 0;
+    bool closes = false;
+  };
+  // Where do preparations of ours go: into the client's pipeline, or before it with a Sync of their
+  // own?
+  enum class Place : std::uint8_t { kInPipeline, kBefore };
+
   // requests, server_link_requests.cc
   Take request_unchanged(char type, std::string_view frame);
   Take request_query(std::string_view frame, std::string_view body);
   Take request_special_query(std::string_view sql, std::size_t count);
+  bool answer_locally(const StatementEffects& only);
+  Take invalid(const Error& error);
+  Take wait();
+  bool fences(Verb verb) const;
+  bool fence_passed();
+  bool may_proceed(std::uint32_t effects);
+  void note_effects(Verb verb, std::uint32_t effects);
+  std::uint32_t next_group_tag();
+  void answer_due_locals();
+  void append_verbatim(std::string_view bytes);
+  std::string& rewritten();  // where to append a message that replaces the client's
+
+  // the extended protocol, server_link_extended.cc
   Take request_parse(std::string_view frame, std::string_view body);
+  Take request_parse_unnamed(std::string_view frame, const ParseView& parse);
   Take request_bind(std::string_view frame, std::string_view body);
   Take request_describe(std::string_view frame, std::string_view body);
   Take request_execute(std::string_view frame, std::string_view body);
   Take request_close(std::string_view frame, std::string_view body);
-  Take hear_channel(std::string_view channel);
-  Take parse_naming_statement(const ParseView& parse, const StatementEffects& named);
-  Take invalid(const Error& error);
-  StatementEffects first_statement(std::string_view sql);
-  void remember_portal(std::string_view portal, const CompletionEffect* effect);
-  static std::string_view sql_body(std::string_view tail);
+  Take need_statement(std::string_view name, const Statement*& statement,
+                      const CompletionEffect*& effect);
+  void remember_portal(std::string_view portal, const CompletionEffect& effect);
+
+  // prepared statements, server_link_statements.cc
+  bool unanswered(const Statement& statement) const;
+  void ensure_prepared(const Statement& statement, Place place, std::size_t keep = 0);
+  void change_settings(const NameValues& from, const NameValues& to, std::uint32_t ahead);
+  void run_silently(std::string_view sql, std::uint32_t tag);
+  void make_room_for_statement(std::size_t keep = 0);
+  void begin_preparing(std::uint64_t id);
+  std::uint64_t end_preparing(std::uint64_t id, bool closes = false);
   std::uint64_t unnamed_key() const;
-  void answer_due_locals();
-  bool answer_locally(const StatementEffects& only);
-  bool ensure_prepared(const Statement& statement, bool in_pipeline);
-  void make_room_for_statement();
-  void prepare_unnamed_again();
-  StatementPtr sql_statement(std::string_view tail);
-  CompletionEffect completion_effect(const StatementEffects& statement);
-  std::string_view startup_statement(const StatementEffects& statement) const;
-  bool leaves_startup(Verb verb) const;
-  bool startup_restored();
-  bool may_proceed(std::uint32_t effects);
-  std::uint32_t next_group_tag();
-  void append_verbatim(std::string_view bytes);
-  std::string& rewritten();  // where to append a message that replaces the client's
+  void begin_unnamed();
+  void ensure_unnamed();
+  Status change_name(CompletionEffect& effect, std::size_t keep = 0);
+  void undo_request(const Request& request);
+  void undo_change(ChangeTag change);
+  void undo_group(std::uint32_t tag);
+  void forget_requests();
 
   // replies, server_link_replies.cc
   bool handle_reply(char type, std::string_view body, bool& forward);
   void on_ready_for_query(std::string_view body, const Reply& reply, bool& forward);
   void on_command_complete(std::string_view body, const Reply& reply, bool& forward);
   void roll_back_settings();
-  void on_request_error(std::string_view body, const Reply& reply);
+  void on_request_error(std::string_view body, const Reply& reply, bool& forward);
+  void replace_error(std::string_view body, const Reply& reply, bool& forward);
+  std::string renamed_error(std::string_view body) const;
   void apply(const CompletionEffect& effect);
   void drop_group(std::uint32_t tag);
+  void on_completed(const Request& request);
   void append_due_local();
   void settle_transaction();
   void probe();
@@ -191,10 +221,20 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void tell_parameters();
   void give_up_backend();
 
-  // Tags of kLocal requests.
+  // Tags of requests, by kind:
+  //   kLocal           a change of name << 2, and which of these two replies
   static constexpr std::uint32_t kLocalParseComplete = 1;
   static constexpr std::uint32_t kLocalCloseComplete = 2;
-  static constexpr std::uint32_t kLocalRefusal = 3;
+  //   kParse           forwarded: its change of name; of the unnamed statement: kUnnamed | its tag
+  static constexpr std::uint32_t kUnnamed = 1u << 31;
+  //   kParse, kExecute, kClose    swallowed: the statement's id, and kAhead if a Sync of ours
+  //   follows
+  static constexpr std::uint32_t kAhead = 1u << 31;
+  //   kExecute         swallowed: a SET of ours instead of a statement's id
+  static constexpr std::uint32_t kStep = (1u << 31) - 1;
+  //   kQuery, kExecute  forwarded: the group of effects, or a refusal of ours
+  static constexpr std::uint32_t kLocalRefusal = 1;
+  static constexpr std::uint32_t kFirstGroup = 2;
 
   Session& session_;
   SessionState& state_;
@@ -209,17 +249,22 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::string_view verbatim_;
 
   std::deque<EffectGroup> groups_;
-  std::vector<std::uint32_t> types_;  // of the Parse being served
-  std::unordered_map<std::string, CompletionEffect>
-      portals_;  // whose execution changes the session
-  std::uint32_t last_tag_ = 0;
+  // Portals whose execution changes the session.
+  std::unordered_map<std::string, CompletionEffect> portals_;
+  std::uint32_t last_tag_ = kFirstGroup;
+  std::uint64_t segment_ = 0;         // counts the client's Syncs and queries
+  std::vector<Preparing> preparing_;  // oldest first
+  // Parses of the unnamed statement that are unanswered, and the segment of the last one.
+  std::uint32_t unnamed_unanswered_ = 0;
+  std::uint64_t unnamed_segment_ = 0;
+  std::string substitute_;            // an error of ours in the name of the query behind it
   std::uint32_t pin_candidates_ = 0;  // effects of requests since the last idle moment
   Error refusal_;                     // answered when its turn comes
   bool replacement_ = false;          // client_out() holds a reply that replaces the last one
   bool was_in_pipeline_ = false;
-  // A RESET ALL or DISCARD ALL is under way or done: the startup packet's values are to be set
-  // again, and a request waits for that.
-  bool restores_startup_ = false;
+  // A RESET ALL or DISCARD ALL is under way or done. What follows waits for its answer, since the
+  // startup packet's values have to be set again.
+  bool fence_ = false;
   bool request_waits_ = false;
   bool withhold_ready_ = false;
   bool failed_ = false;    // an error since the last ReadyForQuery

@@ -1,5 +1,7 @@
 // Server to client: every message is matched to the request it answers, forwarded or swallowed, and
 // what it tells about the session is kept.
+#include <charconv>
+
 #include "proxy/log/log.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session.h"
@@ -20,6 +22,8 @@ constexpr std::uint32_t kSeenByProbe = kEffectTempObject | kEffectAdvisoryLock |
 // Nothing gives these back short of DISCARD ALL.
 constexpr std::uint32_t kStaysPinned =
     kEffectLibrary | kEffectRandomSeed | kEffectForeignSession | kEffectSetConfig;
+
+constexpr std::string_view kServerName = "pgshunt_";
 
 // Does the proxy read this message's body? Those are gathered whole; all others may be passed on
 // in pieces.
@@ -121,26 +125,15 @@ bool ServerLink::handle_reply(char type, std::string_view body, bool& forward) {
     case ReplyOutcome::kProgress:
       break;
     case ReplyOutcome::kComplete:
-      if (type == backend::kReadyForQuery) on_ready_for_query(body, reply, forward);
+      if (type == backend::kReadyForQuery) {
+        on_ready_for_query(body, reply, forward);
+      } else {
+        on_completed(reply.request);
+      }
       break;
     case ReplyOutcome::kError:
-      on_request_error(body, reply);
-      if (!refusal_.message.empty() && reply.request.kind == RequestKind::kExecute &&
-          reply.request.tag == kLocalRefusal) {
-        forward = false;
-        std::string& out = session_.worker().client_out();
-        append_error_response(out, Severity::kError, refusal_);
-        refusal_ = {};
-        replacement_ = true;
-        return true;
-      }
-      // fail_transaction(): nobody asked.
-      if (reply.request.use == ReplyUse::kSwallow && reply.request.kind == RequestKind::kExecute) {
-        return true;
-      }
-      // In a pipeline an error of ours skips the client's own requests too: it must be told.
-      if (!forward && reply.request.kind != RequestKind::kQuery) forward = true;
-      break;
+      on_request_error(body, reply, forward);
+      return true;
     case ReplyOutcome::kAsync:
       if (type == backend::kParameterStatus) {
         note_parameter_status(*backend_, body);
@@ -189,9 +182,13 @@ void ServerLink::on_ready_for_query(std::string_view body, const Reply& reply, b
     } else {
       state_.settings.commit();
     }
-    if (backend_->tracker.empty()) portals_.clear();  // they go with their transaction
+    if (backend_->tracker.empty()) {
+      portals_.clear();  // they go with their transaction
+      state_.has_local_settings = (state_.pins & kEffectSetConfig) != 0;
+    }
   }
   failed_ = false;
+  substitute_.clear();
   session_.count_query(pool_, backend_->request_at, *transaction == TransactionStatus::kIdle);
 }
 
@@ -261,7 +258,7 @@ void ServerLink::apply(const CompletionEffect& effect) {
     case Verb::kDiscardAll:
       settings.discard_all();
       there = NameValues::empty();
-      state_.prepared.clear();
+      state_.names.clear();
       state_.unnamed.tag = 0;
       backend_->memory.prepared.clear();
       backend_->memory.unnamed_tag = 0;
@@ -279,18 +276,12 @@ void ServerLink::apply(const CompletionEffect& effect) {
       there = settings.current();
       break;
     case Verb::kPrepare:
-      state_.prepared[effect.name] = effect.prepares;
-      backend_->memory.prepared.add(effect.prepares->id);
+      end_preparing(effect.statement->id);
+      state_.names.confirm(effect.change);
       break;
     case Verb::kDeallocate:
-      if (const auto found = state_.prepared.find(effect.name); found != state_.prepared.end()) {
-        backend_->memory.prepared.forget(found->second->id);
-        state_.prepared.erase(found);
-      }
-      break;
     case Verb::kDeallocateAll:
-      state_.prepared.clear();
-      backend_->memory.prepared.clear();
+      state_.names.confirm(effect.change);
       break;
     case Verb::kListen:
       backend_->memory.listening = true;
@@ -307,30 +298,119 @@ void ServerLink::apply(const CompletionEffect& effect) {
   }
 }
 
-void ServerLink::on_request_error(std::string_view body, const Reply& reply) {
-  ResponseTracker& tracker = backend_->tracker;
-  failed_ = true;
-  // A Parse carries its statement's id (0: the unnamed one); other requests their effect group.
-  const auto forget_parse = [&](const Request& parse) {
-    if (parse.tag == 0) backend_->memory.unnamed_tag = 0;
-    backend_->memory.prepared.forget(parse.tag);
-  };
-  if (reply.request.kind == RequestKind::kParse) forget_parse(reply.request);
-  for (std::size_t i = 0; i < tracker.discarded_count(); ++i) {
-    const Request& skipped = tracker.discarded(i);
-    if (skipped.kind == RequestKind::kParse) {
-      forget_parse(skipped);
-    } else {
-      drop_group(skipped.tag);
-    }
+void ServerLink::on_completed(const Request& request) {
+  const bool ours = request.use == ReplyUse::kSwallow;
+  switch (request.kind) {
+    case RequestKind::kParse:
+      if (request.tag == kUnnamed || (!ours && request.tag & kUnnamed)) {
+        --unnamed_unanswered_;
+      } else if (ours) {
+        end_preparing(request.tag);
+      } else if (const StatementPtr named = state_.names.confirm(request.tag)) {
+        end_preparing(named->id);
+      }
+      break;
+    case RequestKind::kExecute:
+      if (ours) end_preparing(request.tag);
+      break;
+    case RequestKind::kClose:
+      if (ours) end_preparing(request.tag, true);
+      break;
+    default:
+      break;
   }
-  if (reply.request.kind != RequestKind::kParse) drop_group(reply.request.tag);
+}
+
+void ServerLink::on_request_error(std::string_view body, const Reply& reply, bool& forward) {
+  failed_ = true;
+  replace_error(body, reply, forward);
+  const ResponseTracker& tracker = backend_->tracker;
+  for (std::size_t i = tracker.discarded_count(); i-- > 0;) undo_request(tracker.discarded(i));
+  undo_request(reply.request);
   const auto error = decode_error_response(body);
   if (!error) return;
   if (reply.request.use == ReplyUse::kSwallow && stage_ == Stage::kPreparing) {
     preparing_error_ = error->to_error();
   }
+  // A plan that DDL has made useless stays with the server: nobody else should meet it.
+  if (error->field(error_field::kRoutine) == "RevalidateCachedQuery") {
+    backend_->close_when_idle = true;
+  }
   session_.note_error(pool_, *error);
+}
+
+// What the client reads instead of the server's error, which stands in client_out() then.
+void ServerLink::replace_error(std::string_view body, const Reply& reply, bool& forward) {
+  const Request& request = reply.request;
+  const auto error = decode_error_response(body);
+  if (!error) return;
+  std::string& out = session_.worker().client_out();
+  const auto say = [&](const Error& instead) {
+    append_error_response(out, Severity::kError, instead);
+    replacement_ = true;
+    forward = false;
+  };
+  if (request.use == ReplyUse::kSwallow) {
+    const bool unasked = request.kind == RequestKind::kQuery ||
+                         (request.kind == RequestKind::kExecute && request.tag == 0);
+    if (unasked) return;
+    if (request.tag & kAhead && request.tag != kUnnamed) {
+      substitute_ = renamed_error(body);
+      return;
+    }
+    // In a pipeline an error of ours skips the client's own requests too: it must be told.
+    forward = true;
+  } else if (request.kind == RequestKind::kExecute && request.tag == kLocalRefusal) {
+    say(refusal_);
+    refusal_ = {};
+    return;
+  } else if (request.kind == RequestKind::kQuery) {
+    const bool missing = error->sqlstate() == sqlstate::kInvalidStatementName;
+    const EffectGroup* group = !groups_.empty() && groups_.front().tag == request.tag &&
+                                       groups_.front().next < groups_.front().effects.size()
+                                   ? &groups_.front()
+                                   : nullptr;
+    if (missing && group && !group->effects[group->next].failure.message.empty()) {
+      say(group->effects[group->next].failure);
+      return;
+    }
+    if ((missing || error->sqlstate() == sqlstate::kInFailedTransaction) && !substitute_.empty()) {
+      out.append(substitute_);
+      substitute_.clear();
+      replacement_ = true;
+      forward = false;
+      return;
+    }
+  }
+  if (body.find(kServerName) == std::string_view::npos) return;
+  out.append(renamed_error(body));
+  replacement_ = true;
+  forward = false;
+}
+
+// The whole message, with the client's names for its statements.
+std::string ServerLink::renamed_error(std::string_view body) const {
+  std::string text;
+  while (!body.empty()) {
+    const std::size_t at = body.find(kServerName);
+    text.append(body.substr(0, at));
+    if (at == std::string_view::npos) break;
+    body.remove_prefix(at + kServerName.size());
+    std::uint64_t id = 0;
+    const auto [end, problem] = std::from_chars(body.data(), body.data() + body.size(), id);
+    const std::string_view name =
+        problem == std::errc() ? state_.names.name_of(id) : std::string_view();
+    if (name.empty()) {
+      text.append(kServerName);
+      continue;
+    }
+    text.append(name);
+    body.remove_prefix(static_cast<std::size_t>(end - body.data()));
+  }
+  std::string message(1, backend::kErrorResponse);
+  message.resize(kFrameHeaderSize);
+  store_be32(message.data() + 1, static_cast<std::uint32_t>(text.size() + 4));
+  return message + text;
 }
 
 void ServerLink::drop_group(std::uint32_t tag) {
@@ -340,11 +420,12 @@ void ServerLink::drop_group(std::uint32_t tag) {
 void ServerLink::append_due_local() {
   std::string& out = session_.worker().client_out();
   while (const auto local = backend_->tracker.pop_due_local()) {
-    if (local->tag == kLocalParseComplete) {
+    if ((local->tag & 3) == kLocalParseComplete) {
       append_parse_complete(out);
-    } else if (local->tag == kLocalCloseComplete) {
+    } else {
       append_close_complete(out);
     }
+    state_.names.confirm(local->tag >> 2);
   }
   session_.enqueue(out);
   out.clear();
@@ -372,10 +453,7 @@ void ServerLink::settle_transaction() {
       backend_->tracker.clean() && session_.pool_mode() != PoolMode::kSession) {
     if (pin_candidates_ != kEffectNone) probe();
   }
-  if (request_waits_ && backend_->tracker.empty()) {
-    request_waits_ = false;
-    session_.resume();
-  }
+  if (std::exchange(request_waits_, false)) session_.resume();
   if (backend_ && stage_ == Stage::kReady) release_if_free();
   owner_.on_link_request_done(*this);
 }

@@ -4,6 +4,14 @@
 
 namespace pgshunt {
 
+const NameValuesPtr& SessionState::parse_settings() const {
+  if (settings_seen_ != settings.current()) {
+    settings_seen_ = settings.current();
+    parse_settings_ = settings_for_parsing(settings_seen_);
+  }
+  return parse_settings_;
+}
+
 std::string describe_pins(std::uint32_t pins) {
   struct Name {
     std::uint32_t bit;

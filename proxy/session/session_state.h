@@ -5,15 +5,24 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "proxy/net/event_loop.h"
 #include "proxy/session/settings.h"
-#include "proxy/session/statement.h"
+#include "proxy/session/statement_names.h"
 
 namespace pgshunt {
+
+// Routes the statements of a session of a sharded database.
+class StatementPlanner {
+ public:
+  // Null for what is not routed at all.
+  virtual Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) = 0;
+
+ protected:
+  ~StatementPlanner() = default;
+};
 
 struct SessionState {
   std::uint64_t id = 0;  // unique in the process, never 0
@@ -24,16 +33,24 @@ struct SessionState {
   // ParameterStatus as the client has been told.
   NameValuesPtr known = NameValues::empty();
 
-  std::unordered_map<std::string, StatementPtr> prepared;
+  StatementNames names;
   // The unnamed statement, kept by text: it is replaced too often to be shared.
   struct Unnamed {
     std::uint32_t tag = 0;  // identifies this Parse, 0: there is none
     std::string text;
     std::vector<std::uint32_t> types;
-    bool interesting = false;  // executing it changes the session: `effect` says how
-    CompletionEffect effect;
+    CompletionEffect effect;  // of executing it
   };
   Unnamed unnamed;
+  // Something like SET LOCAL has run in this transaction: what is parsed now may mean something
+  // else for everybody else.
+  bool has_local_settings = false;
+
+  // settings_for_parsing() of the current settings.
+  const NameValuesPtr& parse_settings() const;
+  // Null in a database that is not sharded.
+  StatementPlanner* planner = nullptr;
+  std::vector<std::uint32_t> parse_types;  // scratch
 
   std::unordered_set<std::string> channels;  // LISTENed to, committed
 
@@ -43,6 +60,10 @@ struct SessionState {
   // It has called currval() or lastval() before: from then on writing to a sequence pins.
   bool reads_sequences = false;
   bool wrote_sequences = false;
+
+ private:
+  mutable NameValuesPtr settings_seen_;
+  mutable NameValuesPtr parse_settings_;
 };
 
 // "temporary object, advisory lock", for SHOW and messages.

@@ -1,6 +1,7 @@
 #include "proxy/session/settings.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include "router/sql_lexer.h"
@@ -89,14 +90,10 @@ std::string quoted_names(std::string_view list) {
   return out;
 }
 
-void append_reset(std::string& out, std::string_view name) {
-  if (name == kSessionAuthorization) {
-    out.append("RESET SESSION AUTHORIZATION;");
-  } else if (name == "time zone") {
-    out.append("RESET TIME ZONE;");
-  } else {
-    out.append("RESET ").append(quoted_name(name)).push_back(';');
-  }
+std::string reset_statement(std::string_view name) {
+  if (name == kSessionAuthorization) return "RESET SESSION AUTHORIZATION";
+  if (name == "time zone") return "RESET TIME ZONE";
+  return "RESET " + quoted_name(name);
 }
 
 bool decides_privileges(std::string_view name) {
@@ -224,25 +221,51 @@ std::vector<NameValues::Pair> session_characteristics(std::string_view modes) {
   return pairs;
 }
 
-std::string settings_change(const NameValues& from, const NameValues& to) {
-  std::string sql;
+std::vector<std::string> settings_steps(const NameValues& from, const NameValues& to) {
+  std::vector<std::string> steps;
   // While a role is on loan only what it may set can be set: give it back first.
   for (const std::string_view name : {kRole, kSessionAuthorization}) {
-    if (from.find(name)) append_reset(sql, name);
+    if (from.find(name)) steps.push_back(reset_statement(name));
   }
   // Time zones and the like have aliases ("SET TIME ZONE", "SET timezone"): clear before setting.
   for (const auto& [name, statement] : from.pairs()) {
-    if (!decides_privileges(name) && !to.find(name)) append_reset(sql, name);
+    if (!decides_privileges(name) && !to.find(name)) steps.push_back(reset_statement(name));
   }
   for (const auto& [name, statement] : to.pairs()) {
     if (decides_privileges(name)) continue;
     const std::string* now = from.find(name);
-    if (!now || *now != statement) sql.append(statement).push_back(';');
+    if (!now || *now != statement) steps.push_back(statement);
   }
   for (const std::string_view name : {kSessionAuthorization, kRole}) {
-    if (const std::string* statement = to.find(name)) sql.append(*statement).push_back(';');
+    if (const std::string* statement = to.find(name)) steps.push_back(*statement);
   }
+  return steps;
+}
+
+std::string settings_change(const NameValues& from, const NameValues& to) {
+  std::string sql;
+  for (const std::string& step : settings_steps(from, to)) sql.append(step).push_back(';');
   return sql;
+}
+
+NameValuesPtr settings_for_parsing(const NameValuesPtr& settings) {
+  static constexpr std::array<std::string_view, 12> kHarmless = {
+      "application_name",
+      "bytea_output",
+      "client_min_messages",
+      "default_transaction_deferrable",
+      "default_transaction_isolation",
+      "default_transaction_read_only",
+      "extra_float_digits",
+      "idle_in_transaction_session_timeout",
+      "lock_timeout",
+      "statement_timeout",
+      "synchronous_commit",
+      "work_mem",
+  };
+  NameValuesPtr out = settings;
+  for (const std::string_view name : kHarmless) out = without(out, name);
+  return out;
 }
 
 }  // namespace pgshunt

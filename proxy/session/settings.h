@@ -66,8 +66,15 @@ std::string portable_statement(std::string_view sql, bool standard_conforming_st
 // The settings behind SET SESSION CHARACTERISTICS AS TRANSACTION `modes`, each with its SET.
 std::vector<NameValues::Pair> session_characteristics(std::string_view modes);
 
-// One simple query that takes a server whose session settings are `from` to `to`. Role and session
-// authorization are dropped first and taken last, since they decide what else may be set.
+// The statements that take a server whose session settings are `from` to `to`, in order. Role and
+// session authorization are dropped first and taken last, since they decide what else may be set.
+std::vector<std::string> settings_steps(const NameValues& from, const NameValues& to);
+// The same as one simple query.
 std::string settings_change(const NameValues& from, const NameValues& to);
+
+// Those of `settings` that may decide what a statement's text means: all but a few that surely do
+// not. '1/2/2003'::date becomes a date of a certain month when the statement is prepared, and stays
+// that date whatever DateStyle is when it is executed (parser/parse_coerce.c).
+NameValuesPtr settings_for_parsing(const NameValuesPtr& settings);
 
 }  // namespace pgshunt

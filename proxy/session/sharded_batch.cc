@@ -4,9 +4,12 @@
 // A part that is not the batch's last is ended by a Sync of the proxy's own. Inside a transaction
 // block that changes nothing; outside, it is done only where at most the last part writes, so that
 // no half of an implicit transaction can be committed without the other.
+#include <algorithm>
+
 #include "proxy/database.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
+#include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
 #include "router/statement_plan.h"
 
@@ -27,6 +30,8 @@ struct ShardedConversation::Part {
   bool executes = false;
   bool writes = false;
   std::uint32_t effects = kEffectNone;
+  // What its Parse messages make, by the client's names.
+  std::vector<std::pair<std::string_view, StatementPtr>> parses;
 };
 
 namespace {
@@ -76,50 +81,68 @@ bool is_unrouted(Verb verb) {
 
 }  // namespace
 
-Result<std::shared_ptr<const ShardedConversation::Prepared>> ShardedConversation::analyse(
-    const ParseView& parse) {
-  auto prepared = std::make_shared<Prepared>();
-  prepared->text = parse.sql;
-  for (std::size_t i = 0; i < parse.types.size(); ++i) {
-    prepared->types.push_back(parse.types.of(i));
-  }
-  StatementEffects effects;
-  StatementScanner scan(parse.sql, session_.standard_conforming_strings());
-  scan.next(effects);
-  prepared->verb = effects.verb;
-  prepared->effects = effects.effects;
-  prepared->name = effects.name;
-  if (!is_unrouted(effects.verb)) {
-    auto plan = router_.prepare(parse.sql, prepared->types, router_session());
-    if (!plan) return plan.error();
-    prepared->plan = std::move(*plan);
-  }
-  return std::shared_ptr<const Prepared>(std::move(prepared));
+Result<std::shared_ptr<const StatementPlan>> ShardedConversation::plan(const Statement& statement) {
+  if (is_unrouted(statement.effect.verb)) return std::shared_ptr<const StatementPlan>();
+  return router_.prepare(statement.text, statement.types, router_session());
 }
 
-std::shared_ptr<const ShardedConversation::Prepared> ShardedConversation::find_prepared(
-    std::string_view name) const {
+StatementPtr ShardedConversation::find_statement(std::string_view name) const {
   if (name.empty()) return unnamed_;
-  const auto found = prepared_.find(std::string(name));
-  return found == prepared_.end() ? nullptr : found->second;
+  const StatementPtr* found = session_.state().names.find(name);
+  return found ? *found : nullptr;
 }
 
-Result<Route> ShardedConversation::route_bind(const BindView& bind, const Prepared& prepared) {
+// The same for a message of `part`, whose own Parses have not been served yet.
+StatementPtr ShardedConversation::statement_in(const Part& part, std::string_view name) const {
+  for (std::size_t i = part.parses.size(); i-- > 0;) {
+    if (part.parses[i].first == name) return part.parses[i].second;
+  }
+  return find_statement(name);
+}
+
+// A Parse that no server is asked about.
+Status ShardedConversation::remember_statement(const ParseView& parse) {
+  auto statement = statement_of(session_, parse);
+  if (!statement) return statement.error();
+  if (parse.statement.empty()) {
+    remember_unnamed(session_, parse);
+    unnamed_ = std::move(*statement);
+    return Ok{};
+  }
+  if (const Status free = free_name(session_, parse.statement); !free) return free.error();
+  StatementNames& names = session_.state().names;
+  names.confirm(names.add(parse.statement, std::move(*statement)));
+  return Ok{};
+}
+
+void ShardedConversation::close_statement(std::string_view body) {
+  const auto target = decode_close(body);
+  if (!target || target->kind != TargetKind::kStatement) return;
+  const std::string_view name = target->name;
+  if (name.empty()) {
+    unnamed_.reset();
+    session_.state().unnamed.tag = 0;
+    return;
+  }
+  StatementNames& names = session_.state().names;
+  if (names.find(name)) names.confirm(names.remove(name));
+}
+
+Result<Route> ShardedConversation::route_bind(const BindView& bind, const Statement& statement) {
   values_.clear();
   std::size_t index = 0;
   for (const WireValue& value : bind.values) {
     BoundValue bound;
     bound.is_null = value.is_null;
     bound.binary = bind.formats.of(index) == kFormatBinary;
-    bound.type = index < prepared.types.size() ? prepared.types[index] : 0;
+    bound.type = index < statement.types.size() ? statement.types[index] : 0;
     bound.bytes = value.bytes;
     values_.push_back(bound);
     ++index;
   }
-  auto plan = router_.refresh(prepared.plan, router_session());
+  auto plan = router_.refresh(statement.plan, router_session());
   if (!plan) return plan.error();
-  auto route = router_.bind(**plan, values_, router_session());
-  return route;
+  return router_.bind(**plan, values_, router_session());
 }
 
 // The longest run of messages at the front of the batch that can be served as one.
@@ -141,6 +164,14 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     return way == Part::Way::kControl ||
            (way == Part::Way::kShard && (!shard || part.shard == shard));
   };
+  std::vector<std::string_view> bound;  // portals of this part
+  // A portal of an earlier batch is on the shard it was bound on.
+  const auto place_portal = [&](std::string_view portal) {
+    if (std::find(bound.begin(), bound.end(), portal) != bound.end()) return true;
+    const auto known = portals_.find(std::string(portal));
+    if (known == portals_.end()) return decided || place(Part::Way::kShard, std::nullopt);
+    return place(Part::Way::kShard, known->second);
+  };
   while (next_message(batch, at, message)) {
     const std::size_t begin = at - message.frame.size();
     bool fits = true;
@@ -149,57 +180,65 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         group_begin = begin;
         const auto parse = decode_parse(message.body);
         if (!parse) return parse.error();
-        auto prepared = analyse(*parse);
-        if (!prepared) return prepared.error();
-        if (is_control((*prepared)->verb)) {
+        auto statement = statement_of(session_, *parse);
+        if (!statement) return statement.error();
+        if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
         }
-        if (fits) {
-          (parse->statement.empty() ? unnamed_ : prepared_[std::string(parse->statement)]) =
-              *prepared;
-        }
+        if (fits) part.parses.emplace_back(parse->statement, std::move(*statement));
         break;
       }
       case frontend::kBind: {
         const auto bind = decode_bind(message.body);
         if (!bind) return bind.error();
-        const auto prepared = find_prepared(bind->statement);
-        if (!prepared) {
-          fits = place(Part::Way::kShard, std::nullopt);  // a server words the error
+        const StatementPtr statement = statement_in(part, bind->statement);
+        if (!statement) {
+          fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
           break;
         }
-        if (is_control(prepared->verb)) {
+        if (is_control(statement->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
-        } else if (!prepared->plan) {
+        } else if (!statement->plan) {
           fits = place(Part::Way::kShard, home_shard());
         } else {
-          const auto route = route_bind(*bind, *prepared);
+          const auto route = route_bind(*bind, *statement);
           if (!route) return route.error();
           if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
           } else {
-            fits = place(Part::Way::kShard, shard_of(*route, prepared->effects));
+            fits = place(Part::Way::kShard, shard_of(*route, statement->effect.effects));
           }
           if (fits) part.writes |= route->writes;
         }
         if (fits) {
-          part.effects |= prepared->effects;
-          portals_[std::string(bind->portal)] = prepared;
-        } else {
+          part.effects |= statement->effect.effects;
+          bound.push_back(bind->portal);
+        } else if (group_begin < begin) {
           // The statement's own Parse goes with it.
-          if (group_begin < begin) at = group_begin + message.frame.size();
+          at = group_begin + message.frame.size();
         }
         break;
       }
-      case frontend::kExecute:
-        part.executes = true;
+      case frontend::kExecute: {
+        const auto execute = decode_execute(message.body);
+        if (!execute) return execute.error();
+        fits = place_portal(execute->portal);
+        part.executes |= fits;
         break;
+      }
       case frontend::kDescribe:
-      case frontend::kClose:
-        if (!decided) fits = place(Part::Way::kShard, std::nullopt);
+      case frontend::kClose: {
+        const auto target = decode_describe(message.body);
+        if (!target) return target.error();
+        if (target->kind == TargetKind::kPortal) {
+          fits = place_portal(target->name);
+        } else if (!decided) {
+          fits = place(Part::Way::kShard, std::nullopt);
+        }
         break;
+      }
       case frontend::kSync:
         part.synced = true;
         part.size = at;
@@ -270,7 +309,7 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
                         batch, taken);
   }
   if (transaction_.failed() && part->way != Part::Way::kControl && part->executes) {
-    return refuse_batch(aborted_transaction_error(), batch, taken);
+    return refuse_batch(failed_transaction_error(), batch, taken);
   }
   const bool last = part->synced;
   if (!transaction_.open() && part->executes &&
@@ -321,21 +360,28 @@ ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part
   const ShardId shard = part.shard.value_or(any_shard(part.effects));
   if (auto allowed = check_write(shard, part.writes); !allowed) return refuse(allowed.error());
   if (!acquire({&shard, 1})) return Verdict::kWait;
-  note_write(shard, part.writes);
   ServerLink& chosen = link(shard);
   std::size_t at = 0;
   Message message;
   while (next_message(messages, at, message)) {
+    if (message.header.type != frontend::kBind) continue;
+    const auto bind = decode_bind(message.body);
+    const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;
+    if (!statement || statement->effect.verb != Verb::kListen) continue;
+    const ServerLink::Take heard = chosen.hear_channel(statement->effect.name);
+    if (heard == ServerLink::Take::kWait) return Verdict::kWait;
+    if (heard == ServerLink::Take::kInvalid) return refuse(chosen.error());
+  }
+  note_write(shard, part.writes);
+  at = 0;
+  std::size_t parsed = 0;
+  while (next_message(messages, at, message)) {
     if (message.header.type == frontend::kFlush) continue;
-    if (message.header.type == frontend::kClose) {
-      if (const auto target = decode_close(message.body);
-          target && target->kind == TargetKind::kStatement) {
-        if (target->name.empty()) {
-          unnamed_.reset();
-        } else {
-          prepared_.erase(std::string(target->name));
-        }
-      }
+    if (message.header.type == frontend::kParse) {
+      const auto& [name, statement] = part.parses[parsed++];
+      if (name.empty()) unnamed_ = statement;
+    } else if (message.header.type == frontend::kBind && transaction_.open()) {
+      if (const auto bind = decode_bind(message.body)) portals_[std::string(bind->portal)] = shard;
     }
     if (chosen.request(message.header, message.frame) == ServerLink::Take::kInvalid) {
       const Error error = chosen.error();
@@ -359,7 +405,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   FanOutPlan plan;
   plan.describe = false;
   std::optional<BindView> bind;
-  std::shared_ptr<const Prepared> prepared;
+  StatementPtr prepared;
   while (next_message(messages, at, message)) {
     switch (message.header.type) {
       case frontend::kParse:
@@ -367,7 +413,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
         break;
       case frontend::kBind:
         bind = *decode_bind(message.body);
-        prepared = find_prepared(bind->statement);
+        prepared = statement_in(part, bind->statement);
         append_bind_complete(plan.preface);
         break;
       case frontend::kDescribe: {
@@ -405,6 +451,13 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   plan.window = route->window;
   const std::vector<ShardId> shards(route->shards.begin(), route->shards.end());
   if (!acquire(shards)) return Verdict::kWait;
+  at = 0;
+  while (next_message(messages, at, message)) {
+    if (message.header.type == frontend::kClose) close_statement(message.body);
+    if (message.header.type != frontend::kParse) continue;
+    const Status kept = remember_statement(*decode_parse(message.body));
+    if (!kept) return refuse(kept.error());
+  }
 
   // Hidden columns come in text; a list of formats of one entry stands for all as it is.
   std::string formats(2, '\0');
@@ -418,9 +471,12 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   Statement shard_statement;
   shard_statement.text = prepared->plan->shard_text();
   shard_statement.types = prepared->types;
+  shard_statement.settings = prepared->settings;
   StatementTable& table = worker_.statements();
-  const std::uint64_t scope = session_.database()->scope;
-  StatementPtr statement = table.find(scope, shard_statement.text, false, shard_statement.types);
+  // Not the statement that a client may have prepared with this very text: it has another plan.
+  const std::uint64_t scope = ~session_.database()->scope;
+  StatementPtr statement =
+      table.find(scope, shard_statement.text, shard_statement.types, shard_statement.settings);
   if (!statement) statement = table.add(scope, std::move(shard_statement));
 
   std::vector<ServerLink*> links;
@@ -430,7 +486,6 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     after_ = After::kCommit;
     for (ServerLink* each : links) each->inject("BEGIN");
   }
-  static_cast<void>(part);
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
   fan_out_->send_extended(*statement, *bind);
   return Verdict::kTaken;
@@ -442,18 +497,18 @@ ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& pa
   std::string& out = worker_.client_out();
   std::size_t at = 0;
   Message message;
-  std::shared_ptr<const Prepared> prepared;
+  StatementPtr prepared;
   std::string replies;
   while (next_message(messages, at, message)) {
     switch (message.header.type) {
-      case frontend::kParse:
+      case frontend::kParse: {
+        const Status kept = remember_statement(*decode_parse(message.body));
+        if (!kept) return refuse(kept.error());
         append_parse_complete(replies);
-        if (const auto parse = decode_parse(message.body)) {
-          prepared = find_prepared(parse->statement);
-        }
         break;
+      }
       case frontend::kBind:
-        if (const auto bind = decode_bind(message.body)) prepared = find_prepared(bind->statement);
+        if (const auto bind = decode_bind(message.body)) prepared = find_statement(bind->statement);
         append_bind_complete(replies);
         break;
       case frontend::kDescribe: {
@@ -465,6 +520,7 @@ ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& pa
         break;
       }
       case frontend::kClose:
+        close_statement(message.body);
         append_close_complete(replies);
         break;
       default:

@@ -5,6 +5,7 @@
 #include "proxy/database.h"
 #include "proxy/log/log.h"
 #include "proxy/session/session.h"
+#include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {
@@ -67,19 +68,14 @@ ShardedConversation::ShardedConversation(Session& session, const ServerCredentia
       worker_(session.worker()),
       credentials_(credentials),
       router_(*worker_.router(*session.database())),
-      links_(session.database()->config.shards.size()) {}
+      links_(session.database()->config.shards.size()) {
+  session.state().planner = this;
+}
 
 ShardedConversation::~ShardedConversation() {
   // A fan-out gives its servers back to their links, which then close what is not clean.
   fan_out_.reset();
-}
-
-const Error& ShardedConversation::aborted_transaction_error() {
-  static const Error error{
-      sqlstate::kInFailedTransaction,
-      "current transaction is aborted, commands ignored until end of transaction block",
-      {}};
-  return error;
+  session_.state().planner = nullptr;
 }
 
 // --- units ---------------------------------------------------------------------------------------
@@ -172,7 +168,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
     if (controls_transaction(statement.verb)) {
       return control_transaction(statement);
     }
-    if (transaction_.failed()) return refuse(aborted_transaction_error());
+    if (transaction_.failed()) return refuse(failed_transaction_error());
     if (statement.verb == Verb::kSetLocal && transaction_.open()) {
       return say_to_transaction(statement.text, "SET");
     }
@@ -180,7 +176,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
       return run_on_shard(home_shard(), header, frame);
     }
   }
-  if (transaction_.failed()) return refuse(aborted_transaction_error());
+  if (transaction_.failed()) return refuse(failed_transaction_error());
   return serve_routed(header, frame, *sql, count, effects, only_plain);
 }
 
@@ -294,7 +290,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   };
   switch (statement.verb) {
     case Verb::kBegin:
-      if (transaction_.failed()) return refuse(aborted_transaction_error());
+      if (transaction_.failed()) return refuse(failed_transaction_error());
       if (transaction_.open()) {
         warn("25001", "there is already a transaction in progress");
       } else {
@@ -329,7 +325,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   if (!transaction_.open()) {
     return refuse({Sqlstate("25P01"), "savepoints can only be used in transaction blocks", {}});
   }
-  if (transaction_.failed() && !rollback) return refuse(aborted_transaction_error());
+  if (transaction_.failed() && !rollback) return refuse(failed_transaction_error());
   const bool create = statement.verb == Verb::kSavepoint;
   if (!create && !transaction_.has_savepoint(statement.name)) {
     return refuse({Sqlstate("3B001"),
@@ -383,6 +379,7 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit) {
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
     transaction_.end();
+    portals_.clear();
     reply(tag);
     return Verdict::kTaken;
   }
@@ -467,6 +464,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
       const bool committing = pending_reply_ == "COMMIT";
       const std::size_t participants = transaction_.shards().size();
       transaction_.end();
+      portals_.clear();
       if (std::exchange(forget_servers_, false)) {
         for (const auto& each : links_) {
           if (each) each->forget_server("SET was rolled back");

@@ -27,7 +27,10 @@
 
 namespace pgshunt {
 
-class ShardedConversation final : public Conversation, public LinkOwner, public FanOutOwner {
+class ShardedConversation final : public Conversation,
+                                  public LinkOwner,
+                                  public FanOutOwner,
+                                  public StatementPlanner {
  public:
   ShardedConversation(Session& session, const ServerCredentials& credentials);
   ~ShardedConversation() override;
@@ -50,19 +53,12 @@ class ShardedConversation final : public Conversation, public LinkOwner, public 
   void on_link_drained(ServerLink& link) override;
   void on_fan_out_done(FanOut& fan_out) override;
 
+  Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) override;
+
  private:
   // kTaken: served or under way. kWait: not consumed, show it again. kEnd: the session is over.
   enum class Verdict : std::uint8_t { kTaken, kWait, kEnd };
 
-  // A prepared statement, or the unnamed one, as this session knows it.
-  struct Prepared {
-    std::shared_ptr<const StatementPlan> plan;  // null: transaction control or the like
-    Verb verb = Verb::kOther;
-    std::uint32_t effects = kEffectNone;
-    std::string text;
-    std::string name;  // savepoint
-    std::vector<std::uint32_t> types;
-  };
   Verdict serve_query(const FrameHeader& header, std::string_view frame);
   Verdict serve_routed(const FrameHeader& header, std::string_view frame, std::string_view sql,
                        std::size_t count, std::uint32_t effects, bool only_plain);
@@ -73,7 +69,6 @@ class ShardedConversation final : public Conversation, public LinkOwner, public 
   Verdict say_to_transaction(std::string_view sql, std::string_view tag);
   Verdict end_transaction(bool commit);
   Verdict refuse(const Error& error);
-  static const Error& aborted_transaction_error();
   std::size_t flush_copy(std::size_t consumed);
 
   // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
@@ -81,9 +76,11 @@ class ShardedConversation final : public Conversation, public LinkOwner, public 
   struct Part;
   Verdict serve_batch(std::string_view batch, std::size_t& taken);
   Result<Part> next_part(std::string_view batch);
-  Result<std::shared_ptr<const Prepared>> analyse(const ParseView& parse);
-  std::shared_ptr<const Prepared> find_prepared(std::string_view name) const;
-  Result<Route> route_bind(const BindView& bind, const Prepared& prepared);
+  StatementPtr find_statement(std::string_view name) const;
+  StatementPtr statement_in(const Part& part, std::string_view name) const;
+  Status remember_statement(const ParseView& parse);
+  void close_statement(std::string_view body);
+  Result<Route> route_bind(const BindView& bind, const Statement& statement);
   Verdict serve_part(const Part& part, std::string_view messages);
   Verdict part_on_shard(const Part& part, std::string_view messages);
   Verdict part_everywhere(const Part& part, std::string_view messages);
@@ -126,9 +123,9 @@ class ShardedConversation final : public Conversation, public LinkOwner, public 
   bool skipping_ = false;    // to the next Sync
   std::size_t passing_ = 0;  // rest of a large CopyData message
 
-  std::unordered_map<std::string, std::shared_ptr<const Prepared>> prepared_;
-  std::shared_ptr<const Prepared> unnamed_;
-  std::unordered_map<std::string, std::shared_ptr<const Prepared>> portals_;
+  StatementPtr unnamed_;
+  // Where the portals are that outlived their batch.
+  std::unordered_map<std::string, ShardId> portals_;
   bool unsynced_write_ = false;     // since the last Sync, outside a transaction block
   std::vector<BoundValue> values_;  // of the Bind being routed
   std::string held_;                // notifications

@@ -5,17 +5,31 @@
 
 namespace pgshunt {
 
-std::uint64_t next_statement_id() {
+namespace {
+
+void give_identity(Statement& statement) {
   static std::atomic<std::uint64_t> last{0};
-  return ++last;
+  statement.id = ++last;
+  statement.server_name = "pgshunt_" + std::to_string(statement.id);
 }
 
-std::string& StatementTable::make_key(std::uint64_t scope, std::string_view text, bool by_sql,
-                                      std::span<const std::uint32_t> types) {
-  key_.assign(reinterpret_cast<const char*>(&scope), sizeof scope);
-  key_.push_back(by_sql ? 'S' : 'P');
-  const std::uint64_t length = text.size();
-  key_.append(reinterpret_cast<const char*>(&length), sizeof length);
+}  // namespace
+
+StatementPtr own_statement(Statement statement) {
+  give_identity(statement);
+  return std::make_shared<const Statement>(std::move(statement));
+}
+
+std::string& StatementTable::make_key(std::uint64_t scope, std::string_view text,
+                                      std::span<const std::uint32_t> types,
+                                      const NameValuesPtr& settings) {
+  const auto append_bytes = [&](const auto& value) {
+    key_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  key_.clear();
+  append_bytes(scope);
+  append_bytes(settings.get());  // equal sets are one object, kept alive by the entry's statement
+  append_bytes(text.size());
   key_.append(text);
   if (!types.empty()) {
     key_.append(reinterpret_cast<const char*>(types.data()), types.size_bytes());
@@ -23,18 +37,17 @@ std::string& StatementTable::make_key(std::uint64_t scope, std::string_view text
   return key_;
 }
 
-StatementPtr StatementTable::find(std::uint64_t scope, std::string_view text, bool by_sql,
-                                  std::span<const std::uint32_t> types) {
-  const auto found = statements_.find(make_key(scope, text, by_sql, types));
+StatementPtr StatementTable::find(std::uint64_t scope, std::string_view text,
+                                  std::span<const std::uint32_t> types,
+                                  const NameValuesPtr& settings) {
+  const auto found = statements_.find(make_key(scope, text, types, settings));
   return found == statements_.end() ? nullptr : found->second;
 }
 
 StatementPtr StatementTable::add(std::uint64_t scope, Statement statement) {
-  statement.id = next_statement_id();
-  statement.server_name = "pgshunt_" + std::to_string(statement.id);
   if (statements_.size() >= sweep_at_) sweep();
-  std::string& key = make_key(scope, statement.text, statement.by_sql, statement.types);
-  return statements_[key] = std::make_shared<const Statement>(std::move(statement));
+  std::string& key = make_key(scope, statement.text, statement.types, statement.settings);
+  return statements_[key] = own_statement(std::move(statement));
 }
 
 void StatementTable::sweep() {

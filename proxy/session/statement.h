@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "proxy/session/name_values.h"
 #include "router/router.h"
 #include "router/session_effects.h"
 
@@ -23,10 +24,15 @@ struct CompletionEffect {
   Verb verb = Verb::kOther;
   std::uint32_t effects = kEffectNone;
   std::string name;
-  std::string text;       // SET and its kin: the statement to replay elsewhere
-  StatementPtr prepares;  // PREPARE
+  std::string text;  // SET and its kin: the statement to replay elsewhere
+  // PREPARE: what it makes. EXECUTE: what it runs.
+  StatementPtr statement;
+  // PREPARE, DEALLOCATE: the change of name to confirm (statement_names.h); 0: none.
+  std::uint32_t change = 0;
   // Instead of the tag the server sends: another statement ran in this one's place.
   std::string_view tag;
+  // Not empty: a statement that is sure to fail ran in this one's place, and this is the error.
+  Error failure;
 };
 
 // Immutable once made.
@@ -38,24 +44,27 @@ struct Statement {
   std::string text;
   bool by_sql = false;
   std::vector<std::uint32_t> types;
+  // The settings under which it was prepared, see settings_for_parsing(): literals in its text
+  // stand for what they meant then.
+  NameValuesPtr settings = NameValues::empty();
   // What executing it does to the session.
   CompletionEffect effect;
   // Where it runs, in a sharded database; null otherwise.
   std::shared_ptr<const StatementPlan> plan;
 };
 
-// One worker's statements, by content.
+// One worker's shared statements, by content.
 class StatementTable {
  public:
   // `scope` keeps databases apart: a plan belongs to one topology.
-  StatementPtr find(std::uint64_t scope, std::string_view text, bool by_sql,
-                    std::span<const std::uint32_t> types);
+  StatementPtr find(std::uint64_t scope, std::string_view text,
+                    std::span<const std::uint32_t> types, const NameValuesPtr& settings);
   StatementPtr add(std::uint64_t scope, Statement statement);
   std::size_t size() const { return statements_.size(); }
 
  private:
-  std::string& make_key(std::uint64_t scope, std::string_view text, bool by_sql,
-                        std::span<const std::uint32_t> types);
+  std::string& make_key(std::uint64_t scope, std::string_view text,
+                        std::span<const std::uint32_t> types, const NameValuesPtr& settings);
   void sweep();
 
   std::unordered_map<std::string, StatementPtr> statements_;
@@ -63,7 +72,7 @@ class StatementTable {
   std::size_t sweep_at_ = 1024;
 };
 
-// A fresh statement id. Any thread.
-std::uint64_t next_statement_id();
+// A statement that is not shared, with an id and a server_name of its own. Any thread.
+StatementPtr own_statement(Statement statement);
 
 }  // namespace pgshunt

@@ -104,6 +104,14 @@ def test_closing_is_the_clients_own_matter(alice, bob):
     assert types(alice.ask(close_statement("s"), close_statement("never"), sync())) == "33Z"
 
 
+@pytest.mark.parametrize("sql, then", [("DEALLOCATE ALL", "SELECT 3"), ("DISCARD ALL", "BEGIN")])
+def test_what_an_unnamed_statement_has_done_is_not_done_again(alice, sql, then):
+    alice.extended(sql)
+    prepare(alice, "s", "SELECT 2")
+    alice.extended(then)
+    assert run_prepared(alice, "s") == [["2"]]
+
+
 @pytest.mark.parametrize("messages, kinds", [
     ([parse("s", "SELEC 1"), sync()], "EZ"),
     ([parse("", "SELECT 1/0"), bind(), execute(), parse("s", "SELECT 1"), sync()], "1EZ"),

@@ -38,8 +38,10 @@ class Planner {
     switch (statement.kind) {
       case StatementKind::kEmpty:
       case StatementKind::kSetting:
+        return Ok{};  // any shard
       case StatementKind::kFetch:
-        return Ok{};  // any shard: the linked one, where the cursor is
+        plan_.kind = RouteKind::kHomeShard;  // where cursors are
+        return Ok{};
       case StatementKind::kNotify:
         plan_.kind = RouteKind::kHomeShard;  // channels must meet somewhere
         plan_.writes = true;
@@ -364,11 +366,13 @@ class Planner {
     return Ok{};
   }
 
-  // FETCH goes to whatever shard the transaction is linked to, so only cursors that may be on any
-  // shard can be found again.
+  // FETCH and CLOSE say nothing of what a cursor reads, so all cursors are on the home shard.
   Status plan_cursor(const SqlStatement& statement) {
     if (const Status planned = plan_query(statement); !planned) return planned.error();
-    if (plan_.kind == RouteKind::kAnyShard) return Ok{};
+    if (plan_.kind == RouteKind::kAnyShard || plan_.kind == RouteKind::kHomeShard) {
+      plan_.kind = RouteKind::kHomeShard;
+      return Ok{};
+    }
     return refusal("a cursor over anything but reference tables is not supported",
                    "Run the query itself, with LIMIT and the last row seen to read it in parts.");
   }

@@ -1,6 +1,7 @@
 #include "proxy/session/fan_out.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "proxy/database.h"
 #include "proxy/session/session.h"
@@ -28,6 +29,15 @@ void append_bind_for_shard(std::string& out, const BindView& bind, std::string_v
   out.append(bind.portal).push_back('\0');
   out.append(statement).push_back('\0');
   out.append(values).append(result_formats);
+}
+
+// How many rows a shard may be asked for: what the client does not see of them may come from
+// others.
+std::uint32_t rows_wanted(const FanOutPlan& plan) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const std::int64_t rows = plan.max_rows;
+  if (rows == 0 || plan.window.offset > kMost - rows) return 0;
+  return static_cast<std::uint32_t>(rows + plan.window.offset);
 }
 
 }  // namespace
@@ -76,7 +86,7 @@ void FanOut::send_extended(const Statement& statement, const BindView& bind) {
     backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
     append_describe(message, TargetKind::kPortal, bind.portal);
     backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
-    append_execute(message, bind.portal);
+    append_execute(message, bind.portal, rows_wanted(plan_));
     backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
     append_sync(message);
     backend.send(message);
@@ -177,9 +187,8 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
     const bool description = type == backend::kRowDescription || type == backend::kNoData;
     if (!description || plan_.describe) reply_.append(frame);
   }
-  if (type == backend::kCommandComplete && ours) {
+  if ((type == backend::kCommandComplete || type == backend::kPortalSuspended) && ours) {
     source.rows_ended = true;
-    if (plan_.use == FanOutPlan::Use::kMerge && !source.has_description) source.rows_ended = true;
   }
   return true;
 }
@@ -220,7 +229,12 @@ void FanOut::start_merge() {
     const std::uint16_t count = reader.be16();
     formats = FormatList::read(reader, count);
   }
-  auto merger = RowMerger::create(plan_.merge, plan_.window, sources_.front().description,
+  RowWindow window = plan_.window;
+  if (plan_.max_rows != 0 &&
+      (window.limit == RowWindow::kNoLimit || window.limit > plan_.max_rows)) {
+    window.limit = plan_.max_rows;
+  }
+  auto merger = RowMerger::create(plan_.merge, window, sources_.front().description,
                                   plan_.result_formats ? &formats : nullptr, sources_.size());
   if (!merger) {
     set_failed(merger.error(), nullptr);

@@ -46,6 +46,8 @@ struct FanOutPlan {
   bool describe = true;
   // Result formats of the Bind, as sent to the shards; nothing for a simple query.
   std::optional<std::string> result_formats;
+  // The client's Execute asks for no more rows than that; 0: for all.
+  std::uint32_t max_rows = 0;
 };
 
 class FanOut final : public BackendDriver {

@@ -5,6 +5,7 @@
 // block that changes nothing; outside, it is done only where at most the last part writes, so that
 // no half of an implicit transaction can be committed without the other.
 #include <algorithm>
+#include <limits>
 
 #include "proxy/database.h"
 #include "proxy/session/session.h"
@@ -36,6 +37,8 @@ struct ShardedConversation::Part {
 
 namespace {
 
+constexpr std::size_t kNone = std::string_view::npos;
+
 struct Message {
   FrameHeader header;
   std::string_view frame;
@@ -50,6 +53,15 @@ bool next_message(std::string_view batch, std::size_t& at, Message& out) {
   out.body = out.frame.substr(kFrameHeaderSize);
   at += out.frame.size();
   return true;
+}
+
+// Where the portal of a statement that fanned out would be.
+constexpr ShardId kManyShards = std::numeric_limits<ShardId>::max();
+
+Error no_portions_error() {
+  return {sqlstate::kFeatureNotSupported,
+          "a statement on several shards cannot be fetched in portions",
+          "Fetch all rows (fetch size 0), or pin the statement to one key."};
 }
 
 bool is_control(Verb verb) {
@@ -150,8 +162,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
   Part part;
   std::size_t at = 0;
   Message message;
-  std::size_t group_begin = 0;  // where the statement being looked at began
-  bool decided = false;         // a statement of this part has been placed
+  std::size_t own_parse = kNone;  // the Parse that no Bind has followed yet
+  bool decided = false;           // a statement of this part has been placed
   // What a Bind or Parse asks for; false: it has to wait for the next part.
   const auto place = [&](Part::Way way, std::optional<ShardId> shard) {
     if (!decided || (part.way == Part::Way::kShard && !part.shard && way == Part::Way::kShard)) {
@@ -170,14 +182,20 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     if (std::find(bound.begin(), bound.end(), portal) != bound.end()) return true;
     const auto known = portals_.find(std::string(portal));
     if (known == portals_.end()) return decided || place(Part::Way::kShard, std::nullopt);
+    if (known->second == kManyShards) return decided || place(Part::Way::kShard, std::nullopt);
     return place(Part::Way::kShard, known->second);
+  };
+  const auto fanned_out = [&](std::string_view portal) {
+    if (std::find(bound.begin(), bound.end(), portal) != bound.end()) return false;
+    const auto known = portals_.find(std::string(portal));
+    return known != portals_.end() && known->second == kManyShards;
   };
   while (next_message(batch, at, message)) {
     const std::size_t begin = at - message.frame.size();
     bool fits = true;
     switch (message.header.type) {
       case frontend::kParse: {
-        group_begin = begin;
+        own_parse = begin;
         const auto parse = decode_parse(message.body);
         if (!parse) return parse.error();
         auto statement = statement_of(session_, *parse);
@@ -215,15 +233,18 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (fits) {
           part.effects |= statement->effect.effects;
           bound.push_back(bind->portal);
-        } else if (group_begin < begin) {
+          own_parse = kNone;
+        } else if (own_parse != kNone) {
           // The statement's own Parse goes with it.
-          at = group_begin + message.frame.size();
+          at = own_parse + message.frame.size();
+          part.parses.pop_back();
         }
         break;
       }
       case frontend::kExecute: {
         const auto execute = decode_execute(message.body);
         if (!execute) return execute.error();
+        if (fanned_out(execute->portal)) return no_portions_error();
         fits = place_portal(execute->portal);
         part.executes |= fits;
         break;
@@ -427,11 +448,12 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
         break;
       }
       case frontend::kExecute: {
+        // A limit on the unnamed portal means the first rows, mostly one, and no others. A named
+        // one is there to be continued.
         const auto execute = decode_execute(message.body);
         if (execute && execute->max_rows != 0) {
-          return refuse({sqlstate::kFeatureNotSupported,
-                         "a statement on several shards cannot be fetched in portions",
-                         "Fetch all rows (fetch size 0), or pin the statement to one key."});
+          if (!execute->portal.empty()) return refuse(no_portions_error());
+          plan.max_rows = execute->max_rows;
         }
         break;
       }
@@ -458,6 +480,8 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     const Status kept = remember_statement(*decode_parse(message.body));
     if (!kept) return refuse(kept.error());
   }
+
+  if (transaction_.open()) portals_[std::string(bind->portal)] = kManyShards;
 
   // Hidden columns come in text; a list of formats of one entry stands for all as it is.
   std::string formats(2, '\0');

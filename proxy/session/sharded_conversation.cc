@@ -158,11 +158,14 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   if (!scan.next(statement)) return run_on_shard(0, header, frame);  // an empty query
   std::uint32_t effects = statement.effects;
   std::size_t count = 1;
-  bool only_plain = !controls_transaction(statement.verb) && !is_about_session(statement.verb);
+  const auto plain = [](Verb verb) {
+    return !controls_transaction(verb) && verb != Verb::kSetLocal;
+  };
+  bool only_plain = plain(statement.verb);
   while (scan.next(next)) {
     ++count;
     effects |= next.effects;
-    only_plain &= !controls_transaction(next.verb) && !is_about_session(next.verb);
+    only_plain &= plain(next.verb);
   }
   if (count == 1) {
     if (controls_transaction(statement.verb)) {
@@ -204,7 +207,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
   }
   if (!only_plain) {
     return refuse({sqlstate::kFeatureNotSupported,
-                   "transaction control and SET cannot share a message with other statements here",
+                   "transaction control and SET LOCAL cannot share a message with other statements",
                    "Send them one by one."});
   }
   std::optional<ShardId> common;
@@ -212,13 +215,17 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
   StatementScanner scan(sql, session_.standard_conforming_strings());
   StatementEffects statement;
   while (scan.next(statement)) {
-    const auto route = router_.route(statement.text, router_session);
-    if (!route) return refuse(route.error());
-    writes |= route->writes;
-    if (route->kind == RouteKind::kAnyShard && effects == kEffectNone) continue;
-    const bool one = route->kind == RouteKind::kOneShard || route->kind == RouteKind::kHomeShard ||
-                     route->kind == RouteKind::kAnyShard;
-    const ShardId shard = one ? shard_of(*route, effects) : ShardId{0};
+    ShardId shard = home_shard();
+    bool one = true;
+    if (!is_about_session(statement.verb)) {
+      const auto route = router_.route(statement.text, router_session);
+      if (!route) return refuse(route.error());
+      writes |= route->writes;
+      if (route->kind == RouteKind::kAnyShard && effects == kEffectNone) continue;
+      one = route->kind == RouteKind::kOneShard || route->kind == RouteKind::kHomeShard ||
+            route->kind == RouteKind::kAnyShard;
+      if (one) shard = shard_of(*route, effects);
+    }
     if (!one || (common && *common != shard)) {
       return refuse({sqlstate::kFeatureNotSupported,
                      "the statements of one message must all run on one shard",
@@ -396,6 +403,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const std::string agreed = fan_out.reply();
   const std::uint64_t rows = fan_out.rows();
   const FanOutPlan::Use use = fan_out.plan().use;
+  const std::uint32_t max_rows = fan_out.plan().max_rows;
   const bool broken = fan_out.broken();
   worker_.bury(std::move(finished));
 
@@ -413,7 +421,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   };
   switch (after_) {
     case After::kReply:
-      if (!failed && use == FanOutPlan::Use::kMerge) {
+      if (!failed && max_rows != 0 && rows == max_rows) {
+        append_portal_suspended(out);  // as PostgreSQL does, which does not look for one row more
+      } else if (!failed && use == FanOutPlan::Use::kMerge) {
         append_command_complete(out, "SELECT", rows);
       } else if (!failed) {
         out.append(agreed);

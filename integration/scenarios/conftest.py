@@ -1,8 +1,10 @@
 """Fixtures of the scenarios of transaction mode: one proxy a file, before one server, with the
-database "one" (a single server connection) and "two" (two of them)."""
+database "one" (a single server connection) and "two" (two of them). At the end, those of the
+scenarios that run unmodified applications."""
 
 import pytest
 
+from applications import Applications, create_databases
 from pooling import Clients, TwoServers, ones_and_twos
 
 
@@ -34,3 +36,21 @@ def bob(clients):
 def two(clients):
     """The test says on which of two servers the next transaction of database "two" runs."""
     return TwoServers(clients)
+
+
+# Fixtures of the scenarios with unmodified applications
+
+
+@pytest.fixture(scope="session")
+def application_servers(shards):
+    return create_databases(shards)
+
+
+@pytest.fixture(scope="module")
+def applications(shared_proxy, application_servers, authority):
+    return Applications(shared_proxy, application_servers, authority)
+
+
+@pytest.fixture(params=["plain", "sharded"])
+def database(request):
+    return request.param

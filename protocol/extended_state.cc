@@ -47,6 +47,20 @@ std::optional<Request> ResponseTracker::pop_due_local() {
   return local;
 }
 
+ResponseTracker::Owed ResponseTracker::owed() const {
+  Owed owed;
+  owed.open_pipeline = unsynced_;
+  for (std::uint32_t i = 0; i < size_; ++i) {
+    const Request& request = slots()[(head_ + i) & mask_];
+    if (request.use == ReplyUse::kSwallow || request.kind == RequestKind::kCopyEnd) continue;
+    const bool ready = request.kind == RequestKind::kQuery ||
+                       request.kind == RequestKind::kFunctionCall || ends_skip(request.kind);
+    if (ready) ++owed.readies;
+    owed.open_pipeline = !ready;
+  }
+  return owed;
+}
+
 Reply ResponseTracker::on_other_message(char type) {
   discarded_ = 0;
   switch (type) {

@@ -124,6 +124,13 @@ class ResponseTracker {
     return slots()[(discarded_at_ + index) & mask_];
   }
 
+  // What the client still waits for, when no more will come from this server.
+  struct Owed {
+    std::uint32_t readies = 0;   // ReadyForQuery
+    bool open_pipeline = false;  // behind the last of these, requests without their Sync
+  };
+  Owed owed() const;
+
   // Requests outstanding, local ones included.
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

@@ -14,6 +14,8 @@ class Greeting final : public LinkOwner {
   Greeting(Session& session, Pool& pool);
   // Ends in Session::greeted(), at once or later, or in Session::close_with().
   void start();
+  // Since when it waits for a server; never: not at all.
+  TimePoint waiting_since() const { return link_.waiting() ? link_.waiting_since() : TimePoint{}; }
 
   void on_link_ready(ServerLink& link) override;
   void on_link_refused(ServerLink& link, const Error& error) override;

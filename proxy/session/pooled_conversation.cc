@@ -195,12 +195,23 @@ void PooledConversation::on_link_broken(ServerLink& link, const Error& error, bo
   if (in_transaction) {
     // What the client believes to be open is gone; going on would run the rest of its transaction
     // outside of it.
-    session_.close_with(error);
-    return;
+    if (link.told()) return session_.close(error.message);
+    return session_.close_with(error);
   }
-  const bool extended = link.was_in_pipeline();
-  session_.send_error(error, TransactionStatus::kIdle, !extended);
-  skipping_ = extended;
+  // Whatever was sent to that server fails, each request or pipeline for itself: who knows how far
+  // it came.
+  const auto [readies, open_pipeline] = link.owed();
+  for (std::uint32_t i = 0; i < readies; ++i) {
+    if (i == 0 && link.told()) {
+      serve_without_server(frontend::kSync);
+    } else {
+      session_.send_error(error, TransactionStatus::kIdle, true);
+    }
+  }
+  if (open_pipeline) {
+    if (readies > 0 || !link.told()) session_.send_error(error, TransactionStatus::kIdle, false);
+    skipping_ = true;
+  }
   session_.resume();
 }
 

@@ -253,14 +253,17 @@ void ServerLink::on_backend_lost(Backend& backend, const Error& error) {
   const bool in_transaction = backend.transaction != TransactionStatus::kIdle ||
                               backend.passing != 0 || state_.pins != kEffectNone ||
                               session_.pool_mode() == PoolMode::kSession;
-  const RequestKind under_way = backend.tracker.current().kind;
-  was_in_pipeline_ = under_way != RequestKind::kQuery && under_way != RequestKind::kFunctionCall;
+  owed_ = backend.tracker.owed();
+  told_ = failed_;
+  const bool preparing = stage_ == Stage::kPreparing;
   backend_ = nullptr;
   stage_ = Stage::kNone;
   forget_requests();
   out_.clear();
   verbatim_ = {};
   pool_.discard(backend, error.message);
+  // While preparing, the client's request has not been taken yet.
+  if (preparing) return owner_.on_link_refused(*this, error);
   owner_.on_link_broken(*this, error, in_transaction);
 }
 

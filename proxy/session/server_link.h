@@ -82,8 +82,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // Makes the open transaction block fail.
   void fail_transaction();
   void stop_waiting();
-  // When the link broke, was the client inside a pipeline that a Sync had not ended?
-  bool was_in_pipeline() const { return was_in_pipeline_; }
+  // What the client waited for when the link broke, and whether it has been told of an error since
+  // its last ReadyForQuery.
+  const ResponseTracker::Owed& owed() const { return owed_; }
+  bool told() const { return told_; }
   // Sends what request() gathered. Before the frames' memory goes away.
   void flush();
   const Error& error() const { return error_; }
@@ -261,7 +263,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::uint32_t pin_candidates_ = 0;  // effects of requests since the last idle moment
   Error refusal_;                     // answered when its turn comes
   bool replacement_ = false;          // client_out() holds a reply that replaces the last one
-  bool was_in_pipeline_ = false;
+  ResponseTracker::Owed owed_;
+  bool told_ = false;
   // A RESET ALL or DISCARD ALL is under way or done. What follows waits for its answer, since the
   // startup packet's values have to be set again.
   bool fence_ = false;

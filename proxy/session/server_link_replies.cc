@@ -118,6 +118,7 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
 }
 
 bool ServerLink::handle_reply(char type, std::string_view body, bool& forward) {
+  if (type == backend::kReadyForQuery && !decode_ready_for_query(body)) return false;
   ResponseTracker& tracker = backend_->tracker;
   const Reply reply = tracker.on_message(type);
   forward = reply.request.use == ReplyUse::kForward;

@@ -23,6 +23,11 @@ bool passed(TimePoint since, Seconds limit, TimePoint now) {
   return limit.count() > 0 && since != TimePoint{} && now - since > limit;
 }
 
+Error waited_too_long() {
+  return {sqlstate::kTooManyConnections, "query_wait_timeout: no server connection became free",
+          "Raise the pool's size, or look at SHOW POOLS for what holds its servers."};
+}
+
 }  // namespace
 
 Session::Session(Worker& worker, int fd, ClientPeer peer, std::uint16_t port)
@@ -457,6 +462,8 @@ void Session::tick(TimePoint now) {
   if (!conversation_) {
     if (passed(facts_.connected_at, config.client_login_timeout, now)) {
       close_with({sqlstate::kProtocolViolation, "client_login_timeout", {}});
+    } else if (greeting_ && passed(greeting_->waiting_since(), config.query_wait_timeout, now)) {
+      close_with(waited_too_long());
     }
     return;
   }
@@ -468,9 +475,7 @@ void Session::tick(TimePoint now) {
   }
   const TimePoint waiting = conversation_->waiting_since();
   if (passed(waiting, config.query_wait_timeout, now)) {
-    conversation_->give_up_waiting(
-        {sqlstate::kTooManyConnections, "query_wait_timeout: no server connection became free",
-         "Raise the pool's size, or look at SHOW POOLS for what holds its servers."});
+    conversation_->give_up_waiting(waited_too_long());
     return;
   }
   const TimePoint since = conversation_->request_since();

@@ -80,6 +80,25 @@ TEST(ResponseTracker, IsNotCleanWhileAPipelineLacksItsSync) {
   EXPECT_TRUE(p.tracker.clean());
 }
 
+TEST(ResponseTracker, KnowsWhatALostServerOwes) {
+  const auto owed = [](std::initializer_list<RequestKind> kinds, std::string_view answered) {
+    Pushed p(kinds);
+    feed(p.tracker, answered);
+    const ResponseTracker::Owed left = p.tracker.owed();
+    return std::to_string(left.readies) + (left.open_pipeline ? " and more" : "");
+  };
+  EXPECT_EQ(owed({}, ""), "0");
+  EXPECT_EQ(owed({kQuery}, "CZ"), "0");
+  EXPECT_EQ(owed({kQuery, kQuery}, "C"), "2");
+  EXPECT_EQ(owed({kParse, kBind, kExecute}, "12C"), "0 and more");
+  EXPECT_EQ(owed({kParse, kBind, kExecute, kSync, kParse, kSync, kBind}, "12CZ"), "1 and more");
+  EXPECT_EQ(owed({kExecute, kBind, kSync}, "E"), "1");
+  EXPECT_EQ(owed({kQuery, kCopyEnd}, "G"), "1");
+  ResponseTracker probed;
+  probed.push(kQuery, ReplyUse::kSwallow);
+  EXPECT_EQ(probed.owed().readies, 0u);
+}
+
 TEST(ResponseTracker, RepliesCarryTheOwnersTagAndUse) {
   ResponseTracker tracker;
   tracker.push(kParse, ReplyUse::kSwallow, 77);

@@ -46,9 +46,9 @@ CancelSender::CancelSender(Worker& worker, Backend& backend)
   append_cancel_request(request_, backend.identity.server_pid, backend.identity.cancel_key);
   ++backend.cancels_under_way;
   const PoolSpec& spec = pool_.spec();
-  const auto limit =
-      std::chrono::duration_cast<Clock::duration>(spec.config->server_connect_timeout);
-  const TimePoint deadline = worker.loop().now() + limit;
+  const Seconds limit = spec.config->cancel_wait_timeout;
+  const TimePoint deadline = worker.loop().now() + std::chrono::duration_cast<Clock::duration>(
+                                                       limit.count() > 0 ? limit : Seconds{3600});
   timeout_.arm(deadline);
   ConnectTarget target{spec.host.host, spec.host.port, spec.tls_mode, spec.tls,
                        keepalive_options(*spec.config)};

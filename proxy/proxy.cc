@@ -37,6 +37,17 @@ PoolGate::Limits gate_limits(const PoolKey& key, const Database& database, const
   return limits;
 }
 
+std::uint32_t max_connections(const Database& database, const Config& config) {
+  const std::uint32_t own = database.config.max_db_connections;
+  return own != 0 ? own : config.max_db_connections;
+}
+
+std::uint32_t max_connections(const std::string& user, const Config& config) {
+  const auto known = config.users.find(user);
+  const std::uint32_t own = known == config.users.end() ? 0 : known->second.max_user_connections;
+  return own != 0 ? own : config.max_user_connections;
+}
+
 }  // namespace
 
 Proxy::Proxy(std::shared_ptr<const Snapshot> snapshot)
@@ -245,21 +256,21 @@ std::shared_ptr<ConnectionBudget> Proxy::budget(const std::string& key, std::uin
   return budget;
 }
 
+std::shared_ptr<ConnectionBudget> Proxy::client_budget(const std::string& key,
+                                                       std::uint32_t limit) {
+  const std::lock_guard lock(mutex_);
+  return budget("clients of " + key, limit);
+}
+
 std::shared_ptr<PoolGate> Proxy::gate(const PoolKey& key, const Database& database,
                                       const Config& config) {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<PoolGate>& gate = gates_[key];
   if (!gate) {
-    const std::uint32_t per_database = database.config.max_db_connections != 0
-                                           ? database.config.max_db_connections
-                                           : config.max_db_connections;
-    const auto user = config.users.find(key.user);
-    const std::uint32_t per_user = user != config.users.end() && user->second.max_user_connections
-                                       ? user->second.max_user_connections
-                                       : config.max_user_connections;
-    gate = std::make_shared<PoolGate>(gate_limits(key, database, config), workers_.size(),
-                                      budget("database " + key.database, per_database),
-                                      budget("user " + key.user, per_user));
+    gate = std::make_shared<PoolGate>(
+        gate_limits(key, database, config), workers_.size(),
+        budget("database " + key.database, max_connections(database, config)),
+        budget("user " + key.user, max_connections(key.user, config)));
     gate->paused = paused_.contains("") || paused_.contains(key.database);
   }
   return gate;
@@ -282,6 +293,8 @@ Result<std::string> Proxy::reload() {
     for (const auto& [key, gate] : gates_) {
       if (const auto database = (*fresh)->find(key.database)) {
         gate->set_limits(gate_limits(key, *database, *loaded.config));
+        gate->database_budget().set_limit(max_connections(*database, *loaded.config));
+        gate->user_budget().set_limit(max_connections(key.user, *loaded.config));
       }
     }
   }

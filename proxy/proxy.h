@@ -44,6 +44,8 @@ class Proxy {
   CancelRegistry& cancels() { return cancels_; }
   void cancel(std::uint32_t pid, std::string_view key);
   std::uint32_t client_count() const;
+  // How many clients of a database or a user there may be. Whoever takes of it keeps it.
+  std::shared_ptr<ConnectionBudget> client_budget(const std::string& key, std::uint32_t limit);
   Resolver& resolver() { return *resolver_; }
   std::shared_ptr<PoolGate> gate(const PoolKey& key, const Database& database,
                                  const Config& config);

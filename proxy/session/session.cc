@@ -40,6 +40,7 @@ Session::Session(Worker& worker, int fd, ClientPeer peer, std::uint16_t port)
 }
 
 Session::~Session() {
+  for (const auto& budget : counted_in_) budget->put_back();
   if (facts_.cancel_pid != 0) worker_.proxy().cancels().remove(facts_.cancel_pid);
 }
 
@@ -132,6 +133,15 @@ void Session::drop_next_message() {
   FrameHeader header;
   if (read_frame_header(in_, kMaxBodySize, header) != FrameStatus::kComplete) return;
   in_.erase(0, std::min(in_.size(), header.frame_size()));
+}
+
+bool Session::may_send(std::uint32_t body_size) {
+  const std::uint32_t limit = worker_.snapshot()->config->max_message_size;
+  if (body_size <= limit) return true;
+  close_with({sqlstate::kProgramLimitExceeded,
+              "a message of " + std::to_string(body_size) + " bytes exceeds max_message_size",
+              {}});
+  return false;
 }
 
 void Session::pause_reading() {
@@ -335,10 +345,23 @@ void Session::accepted() {
         {sqlstate::kCannotConnectNow, "database \"" + state_.database + "\" is disabled", {}});
     return;
   }
+  const auto known_user = config.users.find(state_.user);
+  const char* reached = nullptr;
+  if (!count_client("database " + state_.database, database_->config.max_db_client_connections)) {
+    reached = "max_db_client_connections";
+  } else if (known_user != config.users.end() &&
+             !count_client("user " + state_.user, known_user->second.max_user_client_connections)) {
+    reached = "max_user_client_connections";
+  }
+  if (reached) {
+    close_with({sqlstate::kTooManyConnections,
+                "no more connections allowed (" + std::string(reached) + ")",
+                {}});
+    return;
+  }
   pool_mode_ = database_->config.pool_mode.value_or(config.pool_mode);
-  if (const auto user = config.users.find(state_.user);
-      user != config.users.end() && user->second.pool_mode) {
-    pool_mode_ = *user->second.pool_mode;
+  if (known_user != config.users.end() && known_user->second.pool_mode) {
+    pool_mode_ = *known_user->second.pool_mode;
   }
   std::vector<std::pair<std::string, std::string>> settings;
   for (auto& setting : client_->settings) {
@@ -351,6 +374,13 @@ void Session::accepted() {
   Pool& pool = worker_.pool({state_.database, state_.user, 0}, *database_, client_->credentials);
   greeting_ = std::make_unique<Greeting>(*this, pool);
   greeting_->start();
+}
+
+bool Session::count_client(const std::string& key, std::uint32_t limit) {
+  auto budget = worker_.proxy().client_budget(key, limit);
+  if (!budget->try_take()) return false;
+  counted_in_.push_back(std::move(budget));
+  return true;
 }
 
 void Session::greeted() {
@@ -430,7 +460,10 @@ void Session::count_query(Pool& pool, TimePoint sent_at, bool transaction_ended)
       std::chrono::duration_cast<std::chrono::microseconds>(now - sent_at).count());
   statistics.queries++;
   statistics.query_time_us += micros;
-  if (transaction_ended) statistics.transactions++;
+  if (transaction_ended) {
+    statistics.transactions++;
+    transaction_since_ = {};
+  }
   facts_.last_request = now;
 }
 
@@ -481,6 +514,15 @@ void Session::tick(TimePoint now) {
   const TimePoint since = conversation_->request_since();
   if (waiting == TimePoint{} && passed(since, config.query_timeout, now)) {
     close_with({sqlstate::kQueryCanceled, "query_timeout", {}});
+    return;
+  }
+  // Noticed at the first tick within it; its end does not wait for a tick.
+  if (conversation_->idle() || waiting != TimePoint{}) {
+    transaction_since_ = {};
+  } else if (transaction_since_ == TimePoint{}) {
+    transaction_since_ = now;
+  } else if (passed(transaction_since_, config.transaction_timeout, now)) {
+    close_with({sqlstate::kTransactionTimeout, "transaction_timeout", {}});
     return;
   }
   if (since != TimePoint{}) return;

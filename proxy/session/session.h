@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/backend.h"
 #include "proxy/auth/client_login.h"
@@ -18,6 +19,7 @@
 
 namespace pgshunt {
 
+class ConnectionBudget;
 class ErrorResponseView;
 class Greeting;
 class Pool;
@@ -53,6 +55,8 @@ class Session final : public IoHandler {
   void close_with(const Error& error);
   void close(std::string_view why);
 
+  // False: a message of this size is too large for the configuration, and the session was closed.
+  bool may_send(std::uint32_t body_size);
   // The conversation can go on with bytes it left: soon, from a fresh turn.
   void resume();
   // The first kept message: its type (0: none), and away with it.
@@ -106,6 +110,7 @@ class Session final : public IoHandler {
   std::size_t consume(std::string_view bytes);
   std::size_t advance_login(std::string_view bytes);
   void accepted();
+  bool count_client(const std::string& key, std::uint32_t limit);
   void greet_for_console();
   void serve_kept();
 
@@ -121,6 +126,9 @@ class Session final : public IoHandler {
   std::shared_ptr<const Database> database_;
   std::unique_ptr<Conversation> conversation_;
   std::unique_ptr<Error> channel_error_;
+  // Limits this client counts in: of its database, of its user.
+  std::vector<std::shared_ptr<ConnectionBudget>> counted_in_;
+  TimePoint transaction_since_{};  // seen by tick()
   PoolMode pool_mode_ = PoolMode::kTransaction;
   bool standard_conforming_strings_ = true;
   bool reading_ = true;

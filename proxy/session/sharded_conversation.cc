@@ -101,6 +101,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       session_.close_with(frontend_frame_error(rest, FrontendPhase::kReady));
       return at;
     }
+    if (!session_.may_send(header.body_size)) return at;
     if (header.type == frontend::kTerminate) {
       session_.close("client ended the session");
       return at;

@@ -251,12 +251,17 @@ std::size_t Session::advance_login(std::string_view bytes) {
         return consumed;
       case ClientLoginStepKind::kStartTls: {
         flush();
+        const bool direct = step.send.empty();
         // Bytes sent before the handshake could be an attacker's (CVE-2021-23214).
-        if (consumed < bytes.size()) {
+        if (!direct && consumed < bytes.size()) {
           close("bytes before the TLS handshake");
           return consumed;
         }
-        const Status started = stream_.start_tls_server(worker_.snapshot()->client_tls);
+        const auto& context = worker_.snapshot()->client_tls;
+        const Status started =
+            direct ? stream_.start_direct_tls_server(context, bytes.substr(consumed))
+                   : stream_.start_tls_server(context);
+        if (direct) consumed = bytes.size();
         if (!started) {
           close(started.error().message);
           return consumed;

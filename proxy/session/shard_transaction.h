@@ -22,22 +22,35 @@ class ShardTransaction {
   void begin(std::string_view statement) {
     *this = {};
     open_ = true;
-    prelude_.push_back({Said::kOther, {}, std::string(statement)});
+    prelude_.push_back({Said::kMode, {}, std::string(statement)});
   }
   void end() { *this = {}; }
+  // AND CHAIN: the next one has the modes of this one.
+  void chain() {
+    std::vector<Said> modes = std::move(prelude_);
+    std::erase_if(modes, [](const Said& said) { return said.kind != Said::kMode; });
+    *this = {};
+    open_ = true;
+    prelude_ = std::move(modes);
+  }
 
-  // What every participant is told, in order: SAVEPOINT, SET LOCAL, SET TRANSACTION.
-  void say(std::string_view statement) {
-    prelude_.push_back({Said::kOther, {}, std::string(statement)});
+  // What every participant is told, in order: SAVEPOINT, SET LOCAL, SET TRANSACTION (a mode).
+  void say(std::string_view statement, bool mode) {
+    prelude_.push_back({mode ? Said::kMode : Said::kOther, {}, std::string(statement)});
   }
   void savepoint(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});
   }
   // False: there is no such savepoint.
   bool has_savepoint(std::string_view name) const { return find(name) != prelude_.rend(); }
+  // Those made after it go with it; what was said in them stays.
   void release(std::string_view name) {
     const auto found = find(name);
-    if (found != prelude_.rend()) prelude_.erase(std::prev(found.base()));
+    if (found == prelude_.rend()) return;
+    const auto from = prelude_.begin() + (std::prev(found.base()) - prelude_.cbegin());
+    prelude_.erase(std::remove_if(from, prelude_.end(),
+                                  [](const Said& said) { return said.kind == Said::kSavepoint; }),
+                   prelude_.end());
   }
   void rollback_to(std::string_view name) {
     const auto found = find(name);
@@ -61,7 +74,7 @@ class ShardTransaction {
 
  private:
   struct Said {
-    enum Kind : std::uint8_t { kOther, kSavepoint };
+    enum Kind : std::uint8_t { kMode, kOther, kSavepoint };
     Kind kind = kOther;
     std::string name;
     std::string statement;

@@ -67,14 +67,13 @@ Error no_portions_error() {
 bool is_control(Verb verb) {
   return verb == Verb::kBegin || verb == Verb::kCommit || verb == Verb::kRollback ||
          verb == Verb::kSavepoint || verb == Verb::kReleaseSavepoint || verb == Verb::kRollbackTo ||
-         verb == Verb::kPrepareTransaction;
+         verb == Verb::kPrepareTransaction || verb == Verb::kSetLocal;
 }
 
 bool is_unrouted(Verb verb) {
   switch (verb) {
     case Verb::kEmpty:
     case Verb::kSet:
-    case Verb::kSetLocal:
     case Verb::kSetSessionAuthorization:
     case Verb::kSetCharacteristics:
     case Verb::kReset:
@@ -515,7 +514,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   return Verdict::kTaken;
 }
 
-// BEGIN and its kin: what the messages are owed, then the command itself.
+// BEGIN, SET LOCAL and their kin: what the messages are owed, then the command itself.
 ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& part,
                                                                   std::string_view messages) {
   std::string& out = worker_.client_out();
@@ -523,6 +522,14 @@ ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& pa
   Message message;
   StatementPtr prepared;
   std::string replies;
+  while (next_message(messages, at, message)) {
+    if (message.header.type != frontend::kBind) continue;
+    const auto bind = decode_bind(message.body);
+    const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;
+    if (!statement || statement->effect.verb != Verb::kSetLocal) continue;
+    if (!can_be_said()) return Verdict::kWait;
+  }
+  at = 0;
   while (next_message(messages, at, message)) {
     switch (message.header.type) {
       case frontend::kParse: {

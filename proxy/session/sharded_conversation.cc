@@ -7,6 +7,7 @@
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
+#include "router/sql_lexer.h"
 
 namespace pgshunt {
 namespace {
@@ -59,6 +60,13 @@ std::size_t batch_size(std::string_view bytes) {
     at += header.frame_size();
     if (header.type == frontend::kSync || header.type == frontend::kFlush) return at;
   }
+}
+
+// COMMIT AND CHAIN, as opposed to AND NO CHAIN.
+bool chains(const StatementEffects& statement) {
+  SqlLexer lexer(statement.value);
+  SqlToken word;
+  return lexer.next(word) && lexer.next(word) && word_is(lexer.text(word), "chain");
 }
 
 }  // namespace
@@ -173,10 +181,11 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
       return control_transaction(statement);
     }
     if (transaction_.failed()) return refuse(failed_transaction_error());
-    if (statement.verb == Verb::kSetLocal && transaction_.open()) {
-      return say_to_transaction(statement.text, "SET");
+    if (statement.verb == Verb::kSetLocal) {
+      if (!can_be_said()) return Verdict::kWait;
+      return say_to_transaction(statement);
     }
-    if (is_about_session(statement.verb) || statement.verb == Verb::kSetLocal) {
+    if (is_about_session(statement.verb)) {
       return run_on_shard(home_shard(), header, frame);
     }
   }
@@ -304,23 +313,26 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
       } else {
         transaction_.begin(statement.text);
       }
-      reply("BEGIN");
+      reply(word_is(statement.text.substr(0, 5), "start") ? "START TRANSACTION" : "BEGIN");
       return Verdict::kTaken;
     case Verb::kCommit:
     case Verb::kRollback:
+      if (!transaction_.open() && chains(statement)) {
+        const std::string_view what = statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK";
+        return refuse({Sqlstate("25P01"),
+                       std::string(what) + " AND CHAIN can only be used in transaction blocks",
+                       {}});
+      }
       if (!transaction_.open()) {
         warn("25P01", "there is no transaction in progress");
         reply(statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK");
         return Verdict::kTaken;
       }
-      if (statement.text.size() > 40) {
-        // AND CHAIN and the like
-        return refuse({sqlstate::kFeatureNotSupported,
-                       "this form of " + std::string(statement.text.substr(0, 8)) +
-                           " is not supported on a sharded database",
-                       "Use plain COMMIT or ROLLBACK, then BEGIN."});
-      }
-      return end_transaction(statement.verb == Verb::kCommit && !transaction_.failed());
+      return end_transaction(statement.verb == Verb::kCommit && !transaction_.failed(),
+                             chains(statement));
+    case Verb::kSetLocal:  // by the extended protocol
+      if (transaction_.failed()) return refuse(failed_transaction_error());
+      return say_to_transaction(statement);
     case Verb::kPrepareTransaction:
       return refuse({sqlstate::kFeatureNotSupported,
                      "PREPARE TRANSACTION is not supported on a sharded database",
@@ -368,13 +380,32 @@ ShardedConversation::Verdict ShardedConversation::tell_transaction(std::string_v
   return Verdict::kTaken;
 }
 
-ShardedConversation::Verdict ShardedConversation::say_to_transaction(std::string_view sql,
-                                                                     std::string_view tag) {
-  transaction_.say(sql);
-  return tell_transaction(sql, tag);
+// SET LOCAL is checked by a server: is there one that takes part in the transaction? False: it has
+// to be waited for.
+bool ShardedConversation::can_be_said() {
+  const ShardId home = home_shard();
+  return !transaction_.open() || transaction_.failed() || !transaction_.shards().empty() ||
+         acquire({&home, 1});
 }
 
-ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit) {
+// SET LOCAL, SET TRANSACTION.
+ShardedConversation::Verdict ShardedConversation::say_to_transaction(
+    const StatementEffects& statement) {
+  const bool mode = statement.name == "transaction";
+  if (!transaction_.open()) {
+    append_notice_response(worker_.client_out(), Severity::kWarning, Sqlstate("25P01"),
+                           mode ? "SET TRANSACTION can only be used in transaction blocks"
+                                : "SET LOCAL can only be used in transaction blocks");
+    reply("SET");
+    return Verdict::kTaken;
+  }
+  const Verdict verdict = tell_transaction(statement.text, "SET");
+  transaction_.say(statement.text, mode);
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, bool chain) {
+  chain_ = chain;
   std::vector<ServerLink*> links = enlisted_links();
   SessionSettings& settings = session_.state().settings;
   if (commit) {
@@ -386,8 +417,7 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit) {
   }
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
-    transaction_.end();
-    portals_.clear();
+    finish_transaction(false);
     reply(tag);
     return Verdict::kTaken;
   }
@@ -395,6 +425,15 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit) {
   after_ = After::kEndTransaction;
   begin_fan_out(std::move(links), {}, tag);
   return Verdict::kTaken;
+}
+
+void ShardedConversation::finish_transaction(bool failed) {
+  if (std::exchange(chain_, false) && !failed) {
+    transaction_.chain();
+  } else {
+    transaction_.end();
+  }
+  portals_.clear();
 }
 
 void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
@@ -474,8 +513,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     case After::kEndTransaction: {
       const bool committing = pending_reply_ == "COMMIT";
       const std::size_t participants = transaction_.shards().size();
-      transaction_.end();
-      portals_.clear();
+      finish_transaction(failed);
       if (std::exchange(forget_servers_, false)) {
         for (const auto& each : links_) {
           if (each) each->forget_server("SET was rolled back");

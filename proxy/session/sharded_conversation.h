@@ -66,8 +66,10 @@ class ShardedConversation final : public Conversation,
   Verdict run_everywhere(const Route& route, std::string_view sql);
   Verdict control_transaction(const StatementEffects& statement);
   Verdict tell_transaction(std::string_view sql, std::string_view tag);
-  Verdict say_to_transaction(std::string_view sql, std::string_view tag);
-  Verdict end_transaction(bool commit);
+  Verdict say_to_transaction(const StatementEffects& statement);
+  bool can_be_said();
+  Verdict end_transaction(bool commit, bool chain);
+  void finish_transaction(bool failed);
   Verdict refuse(const Error& error);
   std::size_t flush_copy(std::size_t consumed);
 
@@ -120,6 +122,7 @@ class ShardedConversation final : public Conversation,
   Error pending_error_;
   bool ready_owed_ = true;  // the unit ends in ReadyForQuery
   bool forget_servers_ = false;
+  bool chain_ = false;       // the transaction that is ending is followed by another
   bool skipping_ = false;    // to the next Sync
   std::size_t passing_ = 0;  // rest of a large CopyData message
 

@@ -453,6 +453,28 @@ def test_asyncpg_many_rows(applications, database, key):
     with_asyncpg(applications, database, talk)
 
 
+def test_asyncpg_first_rows(applications, database, key):
+    """fetchrow() and fetchval() ask for one row, whatever there is."""
+    async def talk(connection):
+        async def check():
+            found = await connection.fetchrow("SELECT * FROM items ORDER BY id DESC OFFSET $1", 3)
+            assert tuple(found) == (997, "item 997", decimal.Decimal("249.25"))
+            assert await connection.fetchval("SELECT label FROM items ORDER BY id LIMIT 5") == "item 1"
+            assert await connection.fetchval("SELECT id FROM items WHERE label = $1", "no") is None
+            assert await connection.fetchval("SELECT label FROM items WHERE label = $1", "item 8"
+                                             ) == "item 8"
+        await check()
+        with pytest.raises(asyncpg.FeatureNotSupportedError if database == "sharded" else KeyError):
+            async with connection.transaction():
+                await check()
+                cursor = await connection.cursor("SELECT id FROM items ORDER BY id")
+                assert [row["id"] for row in await cursor.fetch(3)] == [1, 2, 3]
+                assert [row["id"] for row in await cursor.fetch(2)] == [4, 5]
+                raise KeyError
+        await check()
+    with_asyncpg(applications, database, talk)
+
+
 def test_asyncpg_cursors_and_copy(applications, database, key):
     async def talk(connection):
         await connection.execute("INSERT INTO things (id, numbers) VALUES ($1, $2)", key,

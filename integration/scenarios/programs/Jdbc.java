@@ -301,6 +301,17 @@ public class Jdbc {
         same(false, r.next());
       }
     }
+    // The first rows of all.
+    try (PreparedStatement s = c.prepareStatement("SELECT id FROM items ORDER BY id OFFSET 10")) {
+      s.setMaxRows(5);
+      try (ResultSet r = s.executeQuery()) {
+        for (int n = 11; n <= 15; ++n) {
+          same(true, r.next());
+          same((long) n, r.getLong(1));
+        }
+        same(false, r.next());
+      }
+    }
     c.rollback();
     c.setAutoCommit(true);
     System.out.println("ok portions");

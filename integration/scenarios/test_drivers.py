@@ -19,9 +19,6 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-# What PostgreSQL does and the proxy does not yet do; these turn green when it does.
-known_gap = pytest.mark.xfail(strict=False, reason="differs from PostgreSQL")
-
 PROGRAMS = Path(__file__).parent / "programs"
 UTC = datetime.timezone.utc
 UNICODE = "Grüße, 世界 \U0001f418 \u0301 it's \"quoted\" \\ %s $1 :x ?"
@@ -324,11 +321,7 @@ def test_a_pipeline(psycopg_connect, key, autocommit, threshold):
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-def test_an_error_in_a_pipeline(psycopg_connect, key, transaction, database, request):
-    if database == "sharded" and not transaction:
-        # With one_phase, what a pipeline outside a transaction block wrote on one shard is committed
-        # when it goes on to another; PostgreSQL commits at the Sync.
-        request.applymarker(known_gap)
+def test_an_error_in_a_pipeline(psycopg_connect, key, transaction):
     connection = psycopg_connect(autocommit=not transaction)
     with pytest.raises(psycopg.errors.DivisionByZero):
         with connection.pipeline():

@@ -70,13 +70,28 @@ class Client:
         if how == "simple":
             for number in range(len(values), 0, -1):
                 sql = sql.replace(f"${number}", literal(values[number - 1]))
-            result = self._connection.exec_(sql.encode())
-        else:
-            binary = how == "binary"
-            pairs = [parameter(value, binary) for value in values]
-            result = self._connection.exec_params(
-                sql.encode(), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
-                [int(binary)] * len(values), int(binary))
+            return self._answer(self._connection.exec_(sql.encode()))
+        return self._answer(self._connection.exec_params(*arguments(sql, values, how)))
+
+    def pipeline(self, statements, how):
+        """The answers to a list of (sql, values) that are sent at once, before one Sync; those that
+        were skipped have no tag."""
+        self._connection.enter_pipeline_mode()
+        for sql, values in statements:
+            self._connection.send_query_params(*arguments(sql, values, how))
+        self._connection.pipeline_sync()
+        answers = []
+        while True:
+            result = self._connection.get_result()
+            if result is None:
+                continue
+            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                break
+            answers.append(self._answer(result)._replace(status=None))
+        self._connection.exit_pipeline_mode()
+        return answers, self._connection.transaction_status
+
+    def _answer(self, result):
         error = result.error_field(pq.DiagnosticField.SQLSTATE)
         message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY)
         rows = [tuple(result.get_value(row, column) for column in range(result.nfields))
@@ -84,6 +99,14 @@ class Client:
         columns = [(result.fname(n), result.ftype(n), result.fformat(n)) for n in range(result.nfields)]
         return Answer(error and error.decode(), message and message.decode(), result.command_status,
                       columns, rows, self._connection.transaction_status)
+
+
+def arguments(sql, values, how):
+    """Of libpq's functions."""
+    binary = how == "binary"
+    pairs = [parameter(value, binary) for value in values]
+    return (sql.encode(), [pair[0] for pair in pairs], [pair[1] for pair in pairs],
+            [int(binary)] * len(values), int(binary))
 
 
 def literal(value):
@@ -511,6 +534,48 @@ def test_random_transactions_are_exact(pair, seed):
         if number % 20 == 0:
             pair.check_tables()
     pair.check_tables()
+
+
+def random_pipeline(statements):
+    for _ in range(statements.random.randint(1, 7)):
+        dice = statements.random.random()
+        if dice < 0.45:
+            yield statements.write()
+        elif dice < 0.85:
+            yield statements.read()
+        elif dice < 0.95:
+            yield "control", statements.some("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a"), [], True
+        else:
+            yield "error", "SELECT 1 / (id - id) FROM users WHERE id = $1", [statements.key()], True
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_pipelines_are_exact(pair, seed):
+    """All or nothing up to the Sync, on whatever shards. What follows a refusal is skipped like what
+    follows any error."""
+    statements = Statements(200 + seed)
+    refused = 0
+    for number in range(120):
+        sent = list(random_pipeline(statements))
+        how = WAYS[1 + number % 2]
+        found, status = pair.parts.pipeline([step[1:3] for step in sent], how)
+        at = next((at for at, answer in enumerate(found) if answer.error == "0A000"), None)
+        if at is not None:
+            assert sent[at][0] not in MUST_WORK | {"control", "error"}, (sent[at], found[at])
+            refused += 1
+            sent[at] = ("error", "SELECT 1/0", [], True)
+            found[at] = found[at]._replace(error="22012")
+        expected, expected_status = pair.whole.pipeline([step[1:3] for step in sent], how)
+        what = "; ".join(f"{step[1]} with {step[2]}" for step in sent)
+        assert len(found) == len(expected) and status == expected_status, what
+        for step, answer, right in zip(sent, found, expected):
+            pair.same(answer, right, step[3], f"{how}: {step[1]} in {what}")
+        if status != pq.TransactionStatus.IDLE:
+            pair.check("end", statements.some("COMMIT", "ROLLBACK"))
+        if number % 20 == 0:
+            pair.check_tables()
+    pair.check_tables()
+    assert refused < 30
 
 
 # --- transactions over the shards ----------------------------------------------------------------

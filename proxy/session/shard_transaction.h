@@ -24,6 +24,14 @@ class ShardTransaction {
     open_ = true;
     prelude_.push_back({Said::kMode, {}, std::string(statement)});
   }
+  // What a pipeline does up to its Sync, where its first half must not be committed without the
+  // second. To the client there is no transaction block.
+  void begin_implicit() {
+    begin("BEGIN");
+    implicit_ = true;
+  }
+  bool implicit() const { return implicit_; }
+  void make_explicit() { implicit_ = false; }
   void end() { *this = {}; }
   // AND CHAIN: the next one has the modes of this one.
   void chain() {
@@ -87,6 +95,7 @@ class ShardTransaction {
 
   bool open_ = false;
   bool failed_ = false;
+  bool implicit_ = false;
   std::vector<Said> prelude_;
   std::vector<ShardId> shards_;
 };

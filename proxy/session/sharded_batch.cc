@@ -2,8 +2,8 @@
 // same way, which are served one after the other.
 //
 // A part that is not the batch's last is ended by a Sync of the proxy's own. Inside a transaction
-// block that changes nothing; outside, it is done only where at most the last part writes, so that
-// no half of an implicit transaction can be committed without the other.
+// block that changes nothing; outside, a part that writes begins a transaction which the client's
+// Sync ends, so that no half of a pipeline can be committed without the other.
 #include <algorithm>
 #include <limits>
 
@@ -189,16 +189,23 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     const auto known = portals_.find(std::string(portal));
     return known != portals_.end() && known->second == kManyShards;
   };
+  // What goes before it has its answers first.
+  const auto fails = [&](const Error& error, std::size_t begin) -> Result<Part> {
+    if (begin == 0) return error;
+    if (begin == own_parse) part.parses.pop_back();
+    part.size = begin;
+    return std::move(part);
+  };
   while (next_message(batch, at, message)) {
     const std::size_t begin = at - message.frame.size();
     bool fits = true;
     switch (message.header.type) {
       case frontend::kParse: {
-        own_parse = begin;
         const auto parse = decode_parse(message.body);
-        if (!parse) return parse.error();
+        if (!parse) return fails(parse.error(), begin);
         auto statement = statement_of(session_, *parse);
-        if (!statement) return statement.error();
+        if (!statement) return fails(statement.error(), begin);
+        own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
         }
@@ -207,7 +214,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       }
       case frontend::kBind: {
         const auto bind = decode_bind(message.body);
-        if (!bind) return bind.error();
+        if (!bind) return fails(bind.error(), begin);
         const StatementPtr statement = statement_in(part, bind->statement);
         if (!statement) {
           fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
@@ -219,7 +226,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kShard, home_shard());
         } else {
           const auto route = route_bind(*bind, *statement);
-          if (!route) return route.error();
+          if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
           if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
@@ -242,8 +249,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       }
       case frontend::kExecute: {
         const auto execute = decode_execute(message.body);
-        if (!execute) return execute.error();
-        if (fanned_out(execute->portal)) return no_portions_error();
+        if (!execute) return fails(execute.error(), begin);
+        if (fanned_out(execute->portal)) return fails(no_portions_error(), begin);
         fits = place_portal(execute->portal);
         part.executes |= fits;
         break;
@@ -251,7 +258,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kDescribe:
       case frontend::kClose: {
         const auto target = decode_describe(message.body);
-        if (!target) return target.error();
+        if (!target) return fails(target.error(), begin);
         if (target->kind == TargetKind::kPortal) {
           fits = place_portal(target->name);
         } else if (!decided) {
@@ -306,19 +313,11 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
       return Verdict::kTaken;
     }
     skipping_ = false;
-    unsynced_write_ = false;
-    ready_owed_ = true;
-    unit_done(false);
-    return Verdict::kTaken;
+    return sync();
   }
   next_message(batch, at, message);
   if (message.header.type == frontend::kFlush) return Verdict::kTaken;
-  if (message.header.type == frontend::kSync) {
-    unsynced_write_ = false;
-    ready_owed_ = true;
-    unit_done(false);
-    return Verdict::kTaken;
-  }
+  if (message.header.type == frontend::kSync) return sync();
   auto part = next_part(batch);
   if (!part) return refuse_batch(part.error(), batch, taken);
   taken = part->size;
@@ -331,32 +330,33 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   if (transaction_.failed() && part->way != Part::Way::kControl && part->executes) {
     return refuse_batch(failed_transaction_error(), batch, taken);
   }
-  const bool last = part->synced;
-  if (!transaction_.open() && part->executes &&
-      session_.database()->config.on_cross_shard_write == CrossShardWrite::kRefuse) {
-    if ((part->writes && !last) || unsynced_write_) {
-      if (unsynced_write_ || part->way != Part::Way::kShard || !part->flushed) {
-        return refuse_batch(
-            {sqlstate::kFeatureNotSupported,
-             "a pipeline outside a transaction block that writes must stay on one shard",
-             "Send a Sync after each statement, or wrap them in BEGIN and COMMIT."},
-            batch, taken);
-      }
-    }
+  if (!transaction_.open() && part->writes && part->executes && !part->synced) {
+    transaction_.begin_implicit();
   }
-  ready_owed_ = last;
-  const Verdict verdict = serve_part(*part, batch.substr(0, part->size));
-  if (verdict == Verdict::kTaken) {
-    unsynced_write_ = !last && (unsynced_write_ || part->writes) && !transaction_.open();
+  if (transaction_.implicit() && part->synced) {
+    // The Sync comes by itself then, and ends it.
+    constexpr std::size_t kSyncSize = kFrameHeaderSize;
+    part->synced = false;
+    taken = part->size -= kSyncSize;
   }
-  return verdict;
+  ready_owed_ = part->synced;
+  return serve_part(*part, batch.substr(0, part->size));
+}
+
+ShardedConversation::Verdict ShardedConversation::sync() {
+  ready_owed_ = true;
+  if (transaction_.implicit()) return end_implicit_transaction();
+  unit_done(false);
+  return Verdict::kTaken;
 }
 
 ShardedConversation::Verdict ShardedConversation::refuse_batch(const Error& error,
                                                                std::string_view batch,
                                                                std::size_t& taken) {
-  taken = batch.size();
-  ready_owed_ = batch[batch.size() - 5] == frontend::kSync;
+  // The Sync that may end it is looked at by itself.
+  const bool synced = batch[batch.size() - kFrameHeaderSize] == frontend::kSync;
+  taken = batch.size() - (synced ? kFrameHeaderSize : 0);
+  ready_owed_ = false;
   return refuse(error);
 }
 

@@ -130,6 +130,12 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
         break;
       case frontend::kQuery:
         skipping_ = false;
+        if (transaction_.implicit()) {
+          // A pipeline that lacks its Sync.
+          ready_owed_ = false;
+          end_implicit_transaction();
+          continue;
+        }
         verdict = serve_query(header, frame);
         break;
       case frontend::kFunctionCall:
@@ -308,7 +314,14 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   switch (statement.verb) {
     case Verb::kBegin:
       if (transaction_.failed()) return refuse(failed_transaction_error());
-      if (transaction_.open()) {
+      if (transaction_.implicit()) {
+        if (!statement.value.empty()) {
+          return refuse({sqlstate::kFeatureNotSupported,
+                         "BEGIN with modes is not supported behind the writes of a pipeline",
+                         "Send a Sync before it."});
+        }
+        transaction_.make_explicit();
+      } else if (transaction_.open()) {
         warn("25001", "there is already a transaction in progress");
       } else {
         transaction_.begin(statement.text);
@@ -317,7 +330,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
       return Verdict::kTaken;
     case Verb::kCommit:
     case Verb::kRollback:
-      if (!transaction_.open() && chains(statement)) {
+      if ((!transaction_.open() || transaction_.implicit()) && chains(statement)) {
         const std::string_view what = statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK";
         return refuse({Sqlstate("25P01"),
                        std::string(what) + " AND CHAIN can only be used in transaction blocks",
@@ -328,6 +341,8 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
         reply(statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK");
         return Verdict::kTaken;
       }
+      // It ends the implicit one all the same (EndTransactionBlock).
+      if (transaction_.implicit()) warn("25P01", "there is no transaction in progress");
       return end_transaction(statement.verb == Verb::kCommit && !transaction_.failed(),
                              chains(statement));
     case Verb::kSetLocal:  // by the extended protocol
@@ -342,7 +357,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   }
   // Savepoints
   const bool rollback = statement.verb == Verb::kRollbackTo;
-  if (!transaction_.open()) {
+  if (!transaction_.open() || transaction_.implicit()) {
     return refuse({Sqlstate("25P01"), "savepoints can only be used in transaction blocks", {}});
   }
   if (transaction_.failed() && !rollback) return refuse(failed_transaction_error());
@@ -418,13 +433,22 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
     finish_transaction(false);
-    reply(tag);
+    if (std::exchange(silent_end_, false)) {
+      unit_done(false);
+    } else {
+      reply(tag);
+    }
     return Verdict::kTaken;
   }
   pending_reply_ = tag;
   after_ = After::kEndTransaction;
   begin_fan_out(std::move(links), {}, tag);
   return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::end_implicit_transaction() {
+  silent_end_ = true;
+  return end_transaction(!transaction_.failed(), false);
 }
 
 void ShardedConversation::finish_transaction(bool failed) {
@@ -512,6 +536,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
       return;
     case After::kEndTransaction: {
       const bool committing = pending_reply_ == "COMMIT";
+      const bool silent = std::exchange(silent_end_, false);
       const std::size_t participants = transaction_.shards().size();
       finish_transaction(failed);
       if (std::exchange(forget_servers_, false)) {
@@ -527,7 +552,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
              {}});
       } else if (failed) {
         append_error_response(out, Severity::kError, error);
-      } else {
+      } else if (!silent) {
         append_command_complete(out, pending_reply_);
       }
       unit_done(failed);

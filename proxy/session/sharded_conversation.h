@@ -70,6 +70,8 @@ class ShardedConversation final : public Conversation,
   bool can_be_said();
   Verdict end_transaction(bool commit, bool chain);
   void finish_transaction(bool failed);
+  Verdict end_implicit_transaction();
+  Verdict sync();
   Verdict refuse(const Error& error);
   std::size_t flush_copy(std::size_t consumed);
 
@@ -122,6 +124,7 @@ class ShardedConversation final : public Conversation,
   Error pending_error_;
   bool ready_owed_ = true;  // the unit ends in ReadyForQuery
   bool forget_servers_ = false;
+  bool silent_end_ = false;  // a Sync ends it, not a command
   bool chain_ = false;       // the transaction that is ending is followed by another
   bool skipping_ = false;    // to the next Sync
   std::size_t passing_ = 0;  // rest of a large CopyData message
@@ -129,7 +132,6 @@ class ShardedConversation final : public Conversation,
   StatementPtr unnamed_;
   // Where the portals are that outlived their batch.
   std::unordered_map<std::string, ShardId> portals_;
-  bool unsynced_write_ = false;     // since the last Sync, outside a transaction block
   std::vector<BoundValue> values_;  // of the Bind being routed
   std::string held_;                // notifications
 };

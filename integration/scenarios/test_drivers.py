@@ -19,6 +19,8 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
+from harness import wait_until
+
 PROGRAMS = Path(__file__).parent / "programs"
 UTC = datetime.timezone.utc
 UNICODE = "Grüße, 世界 \U0001f418 \u0301 it's \"quoted\" \\ %s $1 :x ?"
@@ -284,6 +286,90 @@ def test_a_cursor_on_the_server(connect, driver, database):
     assert run(connection, "SELECT id FROM items WHERE id = 5") == [(5,)]
 
 
+# --- psycopg2's own ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def psycopg2_connect(applications, database):
+    made = []
+
+    def make(autocommit=False):
+        made.append(connect_psycopg2(applications.options(database)))
+        made[-1].autocommit = autocommit
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+def refused_on_shards(database, connection, action):
+    """True where it was refused, in words, and the connection goes on."""
+    if database == "plain":
+        action()
+        return False
+    with pytest.raises(psycopg2.Error) as error:
+        action()
+    # A large object's functions only get the words.
+    assert state_of(error) == "0A000" or "not supported" in str(error.value) or \
+        "cannot be routed" in str(error.value), error.value
+    connection.rollback()
+    assert run(connection, "SELECT id FROM items WHERE id = 5") == [(5,)]
+    return True
+
+
+def test_many_rows_in_one_statement(psycopg2_connect, database, key):
+    connection = psycopg2_connect()
+    rows = [(key + n, UNICODE) for n in range(250)]
+    find = "SELECT id, label FROM things WHERE id >= %s AND id < %s ORDER BY id"
+    for insert in (psycopg2.extras.execute_values, psycopg2.extras.execute_batch):
+        values = "%s" if insert is psycopg2.extras.execute_values else "(%s, %s)"
+        with connection.cursor() as cursor:
+            if not refused_on_shards(database, connection, lambda: insert(
+                    cursor, f"INSERT INTO things (id, label) VALUES {values}", rows)):
+                assert run(connection, find, (key, key + 250)) == rows
+        connection.rollback()
+        assert run(connection, find, (key, key + 250)) == []
+    # Rows of one key may come together.
+    with connection.cursor() as cursor:
+        psycopg2.extras.execute_batch(cursor, "UPDATE things SET medium = %s WHERE id = %s",
+                                      [(n, key) for n in range(250)])
+
+
+def test_large_objects(psycopg2_connect, database):
+    connection = psycopg2_connect()
+
+    def use():
+        large = connection.lobject(0, "wb")
+        large.write(bytes(range(256)) * 1000)
+        large.close()
+        connection.commit()
+        large = connection.lobject(large.oid, "rb")
+        large.seek(512)
+        assert large.read(300) == bytes(range(256)) + bytes(range(44))
+        large.close()
+        connection.lobject(large.oid).unlink()
+        connection.commit()
+
+    refused_on_shards(database, connection, use)
+
+
+def test_notifications(psycopg2_connect, key):
+    listener, notifier = psycopg2_connect(autocommit=True), psycopg2_connect(autocommit=True)
+    channel = f"channel_{key}"
+    run(listener, f"LISTEN {channel}")
+    run(notifier, "SELECT pg_notify(%s, %s)", (channel, UNICODE))
+    run(notifier, f"NOTIFY {channel}, 'second'")
+
+    def heard():
+        listener.poll()
+        return len(listener.notifies) == 2
+    wait_until(heard)
+    assert [(n.channel, n.payload) for n in listener.notifies] == [(channel, UNICODE),
+                                                                   (channel, "second")]
+    run(listener, f"UNLISTEN {channel}")
+
+
 # --- psycopg 3: pipelines, COPY ------------------------------------------------------------------
 
 
@@ -498,6 +584,17 @@ def test_asyncpg_cursors_and_copy(applications, database, key):
     with_asyncpg(applications, database, talk)
 
 
+def test_asyncpg_listener(applications, database, key):
+    async def talk(connection):
+        heard = asyncio.Queue()
+        await connection.add_listener(f"channel_{key}", lambda *what: heard.put_nowait(what[2:]))
+        async with connection.transaction():
+            await connection.execute(f"NOTIFY channel_{key}, 'one'")
+        assert await asyncio.wait_for(heard.get(), 20) == (f"channel_{key}", "one")
+        await connection.reset()
+    with_asyncpg(applications, database, talk)
+
+
 def test_asyncpg_pool(applications, database, key):
     """A pool resets its connections when they come back: UNLISTEN, RESET ALL, close cursors."""
     options = applications.options(database)
@@ -554,7 +651,7 @@ def test_jdbc(applications, database, java, key):
         options["user"], options["password"], key, database])
     assert worked == ["types extended", "transactions", "batches extended", "generated keys",
                       "portions", "metadata", "types simple", "batches simple", "types binary",
-                      "again and again"]
+                      "autosave", "rewritten", "again and again"]
 
 
 def test_perl(applications, database, key):

@@ -2,10 +2,12 @@
 \\copy, scripts, variables."""
 
 import itertools
+import re
 import subprocess
 
 import pytest
 
+from applications import PLAIN_DATABASE
 from harness.postgres import BIN
 
 _keys = itertools.count(2_000_000, 1_000)
@@ -246,3 +248,41 @@ def test_a_copy_that_fails(psql, key, database, tmp_path):
     psql("\\copy things (id) from in.txt\nSELECT 'on';\n")
     assert "duplicate key" in psql.errors or "invalid input syntax" in psql.errors
     assert psql(f"SELECT count(*) FROM things WHERE id = {key};\n") == "0\n"
+
+
+# --- its siblings --------------------------------------------------------------------------------
+
+
+def test_dump_and_restore(applications, database, tmp_path):
+    """One client in one transaction, with locks, a snapshot and COPY; then its script again."""
+    environment = {**applications.environment(database), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+    def dump(options, environment):
+        return subprocess.run([BIN / "pg_dump", *options], env=environment, capture_output=True,
+                              text=True, timeout=60)
+
+    options = ["--table=items", "--table=countries"]
+    done = dump(options, environment)
+    if database == "sharded":
+        assert done.returncode == 1 and "not supported on a sharded database" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    first = applications.servers[0]
+    directly = dump(options, {**environment, "PGPORT": str(first.port), "PGDATABASE": PLAIN_DATABASE})
+
+    def comparable(text):
+        """Without the random key that guards the script."""
+        return re.sub(r"^\\(un)?restrict .*", "", text, flags=re.M)
+    assert comparable(done.stdout) == comparable(directly.stdout)
+    assert done.stdout.count("\n") > 1000
+    first.execute("CREATE SCHEMA IF NOT EXISTS again AUTHORIZATION apps", dbname=PLAIN_DATABASE)
+    script = tmp_path / "again.sql"
+    script.write_text(done.stdout.replace("public.", "again."))
+    restored = subprocess.run([BIN / "psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", script],
+                              env=environment, capture_output=True, text=True, timeout=60)
+    assert restored.returncode == 0, restored.stderr
+    for table in ("items", "countries"):
+        assert first.execute(f"TABLE again.{table} EXCEPT TABLE public.{table}", dbname=PLAIN_DATABASE) \
+            == []
+    assert first.execute("SELECT count(*) FROM again.items", dbname=PLAIN_DATABASE) == [(1000,)]
+    first.execute("DROP SCHEMA again CASCADE", dbname=PLAIN_DATABASE)

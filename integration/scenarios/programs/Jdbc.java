@@ -317,6 +317,47 @@ public class Jdbc {
     System.out.println("ok portions");
   }
 
+  // A savepoint of the driver's before each statement: an error costs that statement only.
+  static void autosave(Connection c) throws SQLException {
+    long id = key++;
+    c.setAutoCommit(false);
+    for (int turn = 0; turn < 3; ++turn) {
+      update(c, "INSERT INTO things (id, medium) VALUES (?, 0)", id);
+      fails("23505", () -> update(c, "INSERT INTO things (id, medium) VALUES (?, 0)", id));
+      for (int other = 1; other <= 5; ++other) {
+        same(List.of("item " + other), column(c, "SELECT label FROM items WHERE id = ?", other));
+        fails("22012", () -> column(c, "SELECT 1 / (id - id) FROM items WHERE id = ?", 7));
+      }
+      same(1, update(c, "UPDATE things SET medium = medium + 1 WHERE id = ?", id));
+      if (turn < 2) c.rollback();
+    }
+    c.commit();
+    same(List.of(1), column(c, "SELECT medium FROM things WHERE id = ?", id));
+    c.commit();
+    System.out.println("ok autosave");
+  }
+
+  // Batches that the driver turns into INSERTs of many rows.
+  static void rewritten(Connection c) throws SQLException {
+    long first = key;
+    key += 10;
+    try (PreparedStatement s = c.prepareStatement("INSERT INTO things (id, medium) VALUES (?, ?)")) {
+      for (int i = 0; i < 10; ++i) {
+        s.setLong(1, first + i);
+        s.setInt(2, i);
+        s.addBatch();
+      }
+      if (sharded) {
+        fails("0A000", s::executeBatch);
+      } else {
+        s.executeBatch();
+      }
+    }
+    same(sharded ? 0L : 10L, (long) column(c, "SELECT id FROM things WHERE id >= ? AND id < ?", first,
+        first + 10).size());
+    System.out.println("ok rewritten");
+  }
+
   static void metadata(Connection c) throws SQLException {
     List<String> names = new ArrayList<>();
     try (ResultSet r = c.getMetaData().getTables(null, "public", "%", new String[] {"TABLE"})) {
@@ -353,6 +394,12 @@ public class Jdbc {
     // Everything prepared at once and kept in binary from the start.
     try (Connection binary = connect("prepareThreshold", "-1")) {
       types(binary, "binary");
+    }
+    try (Connection c = connect("autosave", "always")) {
+      autosave(c);
+    }
+    try (Connection c = connect("reWriteBatchedInserts", "true")) {
+      rewritten(c);
     }
     for (int i = 0; i < 10; ++i) {
       try (Connection again = connect()) {

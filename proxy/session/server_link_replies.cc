@@ -182,6 +182,7 @@ void ServerLink::on_ready_for_query(std::string_view body, const Reply& reply, b
       roll_back_settings();
     } else {
       state_.settings.commit();
+      session_.settle_channels(true);
     }
     if (backend_->tracker.empty()) {
       portals_.clear();  // they go with their transaction
@@ -196,6 +197,7 @@ void ServerLink::on_ready_for_query(std::string_view body, const Reply& reply, b
 void ServerLink::roll_back_settings() {
   // Before this transaction's first request the server stood as the session wanted.
   state_.settings.rollback();
+  session_.settle_channels(false);
   backend_->memory.settings = state_.settings.current();
 }
 
@@ -221,6 +223,7 @@ void ServerLink::on_command_complete(std::string_view body, const Reply& reply, 
     roll_back_settings();
   } else if (body.starts_with("COMMIT")) {
     state_.settings.commit();
+    session_.settle_channels(true);
   }
 }
 

@@ -474,12 +474,22 @@ void Session::count_query(Pool& pool, TimePoint sent_at, bool transaction_ended)
 
 void Session::listen(const std::string& channel) {
   if (pool_mode_ == PoolMode::kSession) return;
-  state_.channels.insert(channel);
+  if (!state_.channels_next) state_.channels_next = state_.channels;
+  state_.channels_next->insert(channel);
 }
 
-void Session::unlisten(const std::string& channel) { state_.channels.erase(channel); }
+void Session::unlisten(const std::string& channel) {
+  if (!state_.channels_next) state_.channels_next = state_.channels;
+  state_.channels_next->erase(channel);
+}
 
-void Session::unlisten_all() { state_.channels.clear(); }
+void Session::unlisten_all() { state_.channels_next.emplace(); }
+
+void Session::settle_channels(bool committed) {
+  if (!state_.channels_next) return;
+  if (committed) state_.channels.swap(*state_.channels_next);
+  state_.channels_next.reset();
+}
 
 void Session::notify(std::uint32_t pid, std::string_view channel, std::string_view payload) {
   if (!conversation_ || !state_.channels.contains(std::string(channel))) return;

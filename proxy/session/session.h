@@ -72,10 +72,11 @@ class Session final : public IoHandler {
   void set_pins(Pool& pool, std::uint32_t pins);
   // state().known was replaced.
   void parameters_changed();
-  // A committed LISTEN, UNLISTEN.
+  // LISTEN, UNLISTEN have run; they count when their transaction commits.
   void listen(const std::string& channel);
   void unlisten(const std::string& channel);
   void unlisten_all();
+  void settle_channels(bool committed);
   void notify(std::uint32_t pid, std::string_view channel, std::string_view payload);
   // From a ListenHub: the channel a request waits for is heard, or will not be.
   void channel_heard() { resume(); }

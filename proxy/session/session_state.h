@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -53,6 +54,8 @@ struct SessionState {
   std::vector<std::uint32_t> parse_types;  // scratch
 
   std::unordered_set<std::string> channels;  // LISTENed to, committed
+  // What they will be if the transaction under way commits, once it has changed them.
+  std::optional<std::unordered_set<std::string>> channels_next;
 
   // Reasons (bits of Effect) why this session must keep its server between transactions.
   std::uint32_t pins = 0;

@@ -425,10 +425,12 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   SessionSettings& settings = session_.state().settings;
   if (commit) {
     settings.commit();
+    session_.settle_channels(true);
   } else {
     // Which settings a shard takes back depends on when it joined: not worth knowing.
     forget_servers_ = settings.current() != settings.committed();
     settings.rollback();
+    session_.settle_channels(false);
   }
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {

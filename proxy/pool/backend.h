@@ -80,8 +80,9 @@ class Backend final : public IoHandler {
     PreparedOnServer prepared;
     // Whose unnamed statement stands there: unique tag of that Parse, 0 if none.
     std::uint64_t unnamed_tag = 0;
-    // The client that used it last: its currval()/lastval() are good only there.
-    std::uint64_t last_client = 0;
+    // Whose values currval() and lastval() give there: the session that drew some and that nobody
+    // has followed since; 0 if there is none.
+    std::uint64_t sequences_of = 0;
     bool listening = false;  // has executed LISTEN since it was last cleaned
   };
 

@@ -341,7 +341,7 @@ std::size_t Pool::on_backend_bytes(Backend& backend, std::string_view bytes) {
       backend.memory.settings = NameValues::empty();
       backend.memory.prepared.clear();
       backend.memory.unnamed_tag = 0;
-      backend.memory.last_client = 0;
+      backend.memory.sequences_of = 0;
       backend.memory.listening = false;
     }
     if (backend.clean()) give_back(backend);

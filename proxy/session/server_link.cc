@@ -46,6 +46,7 @@ void ServerLink::take(Backend& backend) {
   backend_ = &backend;
   backend.driver = this;
   backend.client = state_.id;
+  if (backend.memory.sequences_of != state_.id) backend.memory.sequences_of = 0;
   failed_ = false;
   pin_candidates_ = kEffectNone;
   request_waits_ = false;
@@ -192,7 +193,6 @@ void ServerLink::give_up_backend() {
   backend_ = nullptr;
   stage_ = Stage::kNone;
   forget_requests();
-  backend.memory.last_client = state_.id;
   if (backend.memory.listening) {
     backend.memory.listening = false;
     // The hub listens for the session; this server must not, on the next client's behalf.
@@ -240,7 +240,6 @@ void ServerLink::abandon() {
     }
     pool_.clean_up(backend, reset);
   } else {
-    backend.memory.last_client = state_.id;
     pool_.give_back(backend);
   }
 }

@@ -29,6 +29,7 @@ ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_v
   const Result<StatementPtr> found = statement_of(session_, *parse);
   if (!found) return invalid(found.error());
   const StatementPtr& statement = *found;
+  if (!may_begin(statement->effect.verb)) return Take::kInvalid;
   if (unanswered(*statement)) return wait();
 
   ResponseTracker& tracker = backend_->tracker;
@@ -57,6 +58,7 @@ ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_v
 ServerLink::Take ServerLink::request_parse_unnamed(std::string_view frame, const ParseView& parse) {
   const bool rewritten_text = remember_unnamed(session_, parse);
   const SessionState::Unnamed& unnamed = state_.unnamed;
+  if (!may_begin(unnamed.effect.verb)) return Take::kInvalid;
   backend_->tracker.push(RequestKind::kParse, ReplyUse::kForward, kUnnamed | unnamed.tag);
   if (rewritten_text) {
     append_parse(rewritten(), {}, unnamed.text, unnamed.types);

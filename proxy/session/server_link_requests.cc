@@ -144,6 +144,7 @@ ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_v
     effects |= statement.effects;
     local |= statement.verb == Verb::kSetLocal;
     special |= changes_session(statement.verb) || names_statement(statement.verb);
+    if (!may_begin(statement.verb)) return Take::kInvalid;
     if (statement.verb == Verb::kListen) {
       if (const Take heard = hear_channel(statement.name); heard != Take::kDone) return heard;
     }
@@ -253,10 +254,17 @@ ServerLink::Take ServerLink::hear_channel(std::string_view channel) {
   return hub.listen(std::string(channel), state_.id) ? Take::kDone : Take::kWait;
 }
 
+bool ServerLink::may_begin(Verb verb) {
+  if (verb != Verb::kBegin || session_.pool_mode() != PoolMode::kStatement) return true;
+  error_ = {sqlstate::kFeatureNotSupported,
+            "transaction blocks are not allowed in statement pooling mode",
+            "Use pool_mode \"transaction\" or \"session\" for this database or user."};
+  return false;
+}
+
 // currval() and lastval() mean this session's own last values: right only on the server that made
 // them, and only if nobody else was there since.
 bool ServerLink::may_proceed(std::uint32_t effects) {
-  if (effects & kEffectSequenceWrite) state_.wrote_sequences = true;
   if (pool_.spec().config->pinning == PinPolicy::kRefuse) {
     constexpr std::uint32_t kPins = kEffectTempObject | kEffectAdvisoryLock | kEffectHoldCursor |
                                     kEffectLibrary | kEffectRandomSeed | kEffectForeignSession |
@@ -269,16 +277,20 @@ bool ServerLink::may_proceed(std::uint32_t effects) {
       return false;
     }
   }
+  if (effects & (kEffectSequenceWrite | kEffectOpaque)) backend_->memory.sequences_of = state_.id;
   if (!(effects & kEffectSequenceRead)) return true;
   state_.reads_sequences = true;
-  const bool own = backend_->memory.last_client == state_.id ||
-                   backend_->transaction != TransactionStatus::kIdle ||
-                   (effects & kEffectSequenceWrite) || state_.pins != kEffectNone;
-  if (own || !state_.wrote_sequences) return true;
-  error_ = {sqlstate::kObjectNotInPrerequisiteState,
-            "currval() and lastval() are not available: another client has used this session's "
-            "server since",
-            "Use INSERT ... RETURNING, or call them in the transaction that made the value."};
+  // What a function draws inside is not seen: within a transaction it gets the benefit of the
+  // doubt.
+  if (backend_->memory.sequences_of == state_.id ||
+      backend_->transaction != TransactionStatus::kIdle || state_.pins != kEffectNone) {
+    return true;
+  }
+  error_ = {
+      sqlstate::kObjectNotInPrerequisiteState,
+      "currval() and lastval() are not available: this session has drawn no value, or another "
+      "client has used its server since",
+      "Use INSERT ... RETURNING, or call them in the transaction that made the value."};
   return false;
 }
 

@@ -62,7 +62,6 @@ struct SessionState {
   TimePoint pinned_since{};
   // It has called currval() or lastval() before: from then on writing to a sequence pins.
   bool reads_sequences = false;
-  bool wrote_sequences = false;
 
  private:
   mutable NameValuesPtr settings_seen_;

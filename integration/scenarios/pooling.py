@@ -14,6 +14,18 @@ def ones_and_twos(server, **general):
     return config
 
 
+def show(proxy, topic):
+    """The rows of a SHOW command of the admin console, as dicts."""
+    connection = proxy.connect("pgshunt", "admin")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SHOW {topic}")
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+    finally:
+        connection.close()
+
+
 class Clients:
     """Makes clients of one proxy and says goodbye for all of them."""
 

@@ -61,6 +61,7 @@ class Client:
         self._connection = pq.PGconn.connect(text.encode())
         assert self._connection.status == pq.ConnStatus.OK, self._connection.error_message
         self._connection.exec_(b"SET timezone = 'UTC'")
+        self._prepared = {}  # names by text
 
     def close(self):
         self._connection.finish()
@@ -71,14 +72,27 @@ class Client:
             for number in range(len(values), 0, -1):
                 sql = sql.replace(f"${number}", literal(values[number - 1]))
             return self._answer(self._connection.exec_(sql.encode()))
+        if how == "prepared":
+            name = self._prepared.get(sql)
+            if not name:
+                name = f"statement {len(self._prepared)}".encode()
+                prepared = self._answer(self._connection.prepare(name, sql.encode()))
+                if prepared.error:
+                    return prepared
+                self._prepared[sql] = name
+            return self._answer(self._connection.exec_prepared(
+                name, [parameter(value, False)[0] for value in values]))
         return self._answer(self._connection.exec_params(*arguments(sql, values, how)))
 
-    def pipeline(self, statements, how):
-        """The answers to a list of (sql, values) that are sent at once, before one Sync; those that
-        were skipped have no tag."""
+    def pipeline(self, statements, how, flushes=()):
+        """The answers to a list of (sql, values) that are sent at once, before one Sync, and with a
+        Flush behind those whose numbers are in `flushes`; what was skipped has no tag."""
         self._connection.enter_pipeline_mode()
-        for sql, values in statements:
+        for number, (sql, values) in enumerate(statements):
             self._connection.send_query_params(*arguments(sql, values, how))
+            if number in flushes:
+                self._connection.send_flush_request()
+                self._connection.flush()
         self._connection.pipeline_sync()
         answers = []
         while True:
@@ -451,7 +465,7 @@ MUST_WORK = {"read by key", "read all", "read in order", "join by key", "join of
              "join of reference", "reference", "aggregate by key", "subqueries by key", "insert", "upsert",
              "insert rows of one key", "update by key", "error by key", "delete by key",
              "write reference"}
-WAYS = ("simple", "extended", "binary")
+WAYS = ("simple", "extended", "binary", "prepared")
 
 
 def assert_little_was_refused(pair):
@@ -464,14 +478,14 @@ def assert_little_was_refused(pair):
 @pytest.mark.parametrize("seed", range(3))
 def test_random_statements_are_exact_or_refused(pair, seed):
     statements = Statements(seed)
-    for number in range(160):
+    for number in range(120):
         form, sql, values, ordered = statements.read()
         for how in WAYS:
             pair.check(form, sql, values, how, ordered)
         form, sql, values, ordered = statements.write()
-        pair.check(form, sql, values, WAYS[number % 3], ordered)
+        pair.check(form, sql, values, WAYS[number % 4], ordered)
         form, sql, values, ordered = statements.doubtful()
-        pair.check(form, sql, values, WAYS[number % 3], ordered)
+        pair.check(form, sql, values, WAYS[number % 4], ordered)
         if number % 40 == 0:
             pair.check_tables()
     pair.check_tables()
@@ -519,7 +533,7 @@ def test_random_transactions_are_exact(pair, seed):
     statements = Statements(100 + seed)
     for number in range(70):
         for form, sql, values, ordered in random_transaction(statements):
-            how = WAYS[(number + len(sql)) % 3]
+            how = WAYS[(number + len(sql)) % 4]
             found = pair.parts.ask(sql, values, how)
             if found.error == "0A000":
                 assert form not in MUST_WORK | {"control", "error"}, (sql, found)
@@ -558,14 +572,15 @@ def test_random_pipelines_are_exact(pair, seed):
     for number in range(120):
         sent = list(random_pipeline(statements))
         how = WAYS[1 + number % 2]
-        found, status = pair.parts.pipeline([step[1:3] for step in sent], how)
+        flushes = {at for at in range(len(sent)) if statements.random.random() < 0.2}
+        found, status = pair.parts.pipeline([step[1:3] for step in sent], how, flushes)
         at = next((at for at, answer in enumerate(found) if answer.error == "0A000"), None)
         if at is not None:
             assert sent[at][0] not in MUST_WORK | {"control", "error"}, (sent[at], found[at])
             refused += 1
             sent[at] = ("error", "SELECT 1/0", [], True)
             found[at] = found[at]._replace(error="22012")
-        expected, expected_status = pair.whole.pipeline([step[1:3] for step in sent], how)
+        expected, expected_status = pair.whole.pipeline([step[1:3] for step in sent], how, flushes)
         what = "; ".join(f"{step[1]} with {step[2]}" for step in sent)
         assert len(found) == len(expected) and status == expected_status, what
         for step, answer, right in zip(sent, found, expected):

@@ -38,6 +38,7 @@ std::size_t PooledConversation::on_client_bytes(std::string_view bytes) {
       if (header.type != frontend::kCopyData) break;
       passing_ = header.frame_size();
       passing_dropped_ = !link_.ready();
+      if (!passing_dropped_) link_.begin_pass(passing_);
       continue;
     }
     const Verdict verdict = serve_message(header, rest.substr(0, header.frame_size()));

@@ -48,6 +48,7 @@ void ServerLink::take(Backend& backend) {
   backend.client = state_.id;
   if (backend.memory.sequences_of != state_.id) backend.memory.sequences_of = 0;
   failed_ = false;
+  passing_in_ = 0;
   pin_candidates_ = kEffectNone;
   request_waits_ = false;
   fence_ = false;
@@ -181,10 +182,18 @@ void ServerLink::resume_replies() {
   if (backend_) backend_->resume_reading();
 }
 
+void ServerLink::pass(std::string_view bytes) {
+  append_verbatim(bytes);
+  passing_in_ -= bytes.size();
+  if (passing_in_ == 0) session_.worker().defer_release(*this);
+}
+
 void ServerLink::release_if_free() {
-  if (!backend_ || stage_ != Stage::kReady || !backend_->clean()) return;
+  if (!backend_ || stage_ != Stage::kReady || !backend_->clean() || passing_in_ > 0) return;
   if (!out_.empty() || !verbatim_.empty()) return;
-  if (session_.pool_mode() == PoolMode::kSession || state_.pins != kEffectNone) return;
+  if (session_.pool_mode() == PoolMode::kSession) return;
+  if (pin_candidates_ != kEffectNone) probe();  // it had to wait for the end of a frame
+  if (stage_ != Stage::kReady || state_.pins != kEffectNone) return;
   give_up_backend();
 }
 
@@ -211,8 +220,8 @@ void ServerLink::abandon() {
   backend_ = nullptr;
   stage_ = Stage::kNone;
   forget_requests();
-  const bool answered =
-      backend.tracker.clean() && backend.passing == 0 && backend.stream().queued() == 0;
+  const bool answered = backend.tracker.clean() && backend.passing == 0 &&
+                        backend.stream().queued() == 0 && passing_in_ == 0;
   if (!answered) {
     // Whatever it is doing, nobody wants it any more; its rows must reach nobody.
     if (!backend.tracker.empty()) session_.worker().cancel_on_server(backend);

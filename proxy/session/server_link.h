@@ -73,8 +73,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // A LISTEN is passed on only once notifications reach us: from its completion on the client
   // counts on them.
   Take hear_channel(std::string_view channel);
-  // Bytes of a CopyData frame that is too large to wait for.
-  void pass(std::string_view bytes) { append_verbatim(bytes); }
+  // A CopyData frame that is too large to wait for comes in pieces. The server is ours until the
+  // last of them, whatever it answers meanwhile: to it, what comes next is the rest of the frame.
+  void begin_pass(std::size_t frame_size) { passing_in_ = frame_size; }
+  void pass(std::string_view bytes);
   // Answers a request with an error in its place in the pipeline: what follows is skipped, what
   // went before is undone with the pipeline. False if that cannot be done (a simple query behind
   // unanswered requests).
@@ -269,6 +271,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // A RESET ALL or DISCARD ALL is under way or done. What follows waits for its answer, since the
   // startup packet's values have to be set again.
   bool fence_ = false;
+  std::size_t passing_in_ = 0;  // of the frame that comes in pieces, what is missing still
   bool request_waits_ = false;
   bool withhold_ready_ = false;
   bool failed_ = false;    // an error since the last ReadyForQuery

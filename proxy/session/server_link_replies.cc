@@ -454,7 +454,7 @@ void ServerLink::settle_transaction() {
   }
   if (stage_ == Stage::kProbing && backend_->tracker.empty()) stage_ = Stage::kReady;
   if (stage_ == Stage::kReady && backend_->transaction == TransactionStatus::kIdle &&
-      backend_->tracker.clean() && session_.pool_mode() != PoolMode::kSession) {
+      backend_->tracker.clean() && passing_in_ == 0 && session_.pool_mode() != PoolMode::kSession) {
     if (pin_candidates_ != kEffectNone) probe();
   }
   if (std::exchange(request_waits_, false)) session_.resume();

@@ -96,7 +96,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
         running_ && running_->ready() && running_->backend()->tracker.copy() == CopyState::kIn;
     if (passing_ > 0) {
       const std::size_t step = std::min(passing_, rest.size());
-      if (copying) running_->pass(rest.substr(0, step));
+      if (passing_to_ && passing_to_->ready()) passing_to_->pass(rest.substr(0, step));
       passing_ -= step;
       at += step;
       continue;
@@ -117,6 +117,8 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
     if (rest.size() < header.frame_size()) {
       if (header.type != frontend::kCopyData) break;
       passing_ = header.frame_size();
+      passing_to_ = copying ? running_ : nullptr;
+      if (passing_to_) passing_to_->begin_pass(passing_);
       continue;
     }
     const std::string_view frame = rest.substr(0, header.frame_size());

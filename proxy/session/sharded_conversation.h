@@ -128,6 +128,7 @@ class ShardedConversation final : public Conversation,
   bool chain_ = false;       // the transaction that is ending is followed by another
   bool skipping_ = false;    // to the next Sync
   std::size_t passing_ = 0;  // rest of a large CopyData message
+  ServerLink* passing_to_ = nullptr;
 
   StatementPtr unnamed_;
   // Where the portals are that outlived their batch.

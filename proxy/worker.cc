@@ -71,8 +71,9 @@ void Worker::bury_deeper() {
   loop_.defer([this, count = buried_.size()] {
     // What is destroyed may bury more.
     const auto end = deep_buried_.begin() + static_cast<std::ptrdiff_t>(count);
-    const std::vector<std::shared_ptr<void>> remains(deep_buried_.begin(), end);
+    std::vector<std::shared_ptr<void>> remains(deep_buried_.begin(), end);
     deep_buried_.erase(deep_buried_.begin(), end);
+    for (auto& oldest_first : remains) oldest_first.reset();
   });
   buried_.clear();
 }
@@ -82,6 +83,7 @@ void Worker::bury_all() {
   remains.swap(deep_buried_);
   for (auto& more : buried_) remains.push_back(std::move(more));
   buried_.clear();
+  for (auto& oldest_first : remains) oldest_first.reset();
 }
 
 void Worker::defer_release(ServerLink& link) {

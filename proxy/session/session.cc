@@ -226,8 +226,11 @@ void Session::close(std::string_view why) {
               {.client = facts_.client_address, .database = state_.database, .user = state_.user},
               why);
   }
-  conversation_.reset();
-  greeting_.reset();
+  if (pinned_in_) --pinned_in_->pinned;
+  pinned_in_ = nullptr;
+  // They may have called us. What reaches them until they go finds the session closed.
+  if (conversation_) worker_.bury(std::move(conversation_));
+  if (greeting_) worker_.bury(std::move(greeting_));
   stream_.want_read(false);
   worker_.session_ended(*this);
 }
@@ -445,12 +448,14 @@ void Session::note_error(Pool& pool, const ErrorResponseView& error) {
 }
 
 void Session::set_pins(Pool& pool, std::uint32_t pins) {
-  if (pins == state_.pins) return;
+  if (pins == state_.pins || closed_) return;
   if (state_.pins == kEffectNone) {
     ++pool.pinned;
+    pinned_in_ = &pool;
     state_.pinned_since = worker_.loop().now();
   } else if (pins == kEffectNone) {
     --pool.pinned;
+    pinned_in_ = nullptr;
   }
   state_.pins = pins;
   log_event(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned",

@@ -129,6 +129,7 @@ class Session final : public IoHandler {
   std::unique_ptr<Error> channel_error_;
   // Limits this client counts in: of its database, of its user.
   std::vector<std::shared_ptr<ConnectionBudget>> counted_in_;
+  Pool* pinned_in_ = nullptr;      // counts this session among its pinned ones
   TimePoint transaction_since_{};  // seen by tick()
   PoolMode pool_mode_ = PoolMode::kTransaction;
   bool standard_conforming_strings_ = true;

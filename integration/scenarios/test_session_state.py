@@ -82,6 +82,7 @@ def test_gone_with_its_client(proxy, clients):
     client.close()
     assert rows(waiting.until_ready()) == [["t"]]
     unpinned(proxy)
+    assert [row["sv_pinned"] for row in show(proxy, "POOLS") if row["database"] == "one"] == [0]
 
 
 @pytest.mark.parametrize("reset", ["DISCARD TEMP", "DISCARD ALL"])
@@ -387,6 +388,26 @@ def test_copy_in_with_an_error_seen_late(scratch, alice, bob, how):
     assert errors(copy_in(alice, how, *data, copy_done())) == ["22P02"]
     assert alice.value("SELECT count(*) FROM state") == "0"
     assert bob.value("SELECT 1") == "1"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_copy_that_fails_within_a_message(scratch, alice, bob, leaves):
+    """A message that comes in pieces, and its COPY fails meanwhile: the server still waits for the
+    rest, which must not be another client's query."""
+    alice.send(query("COPY state FROM STDIN"))
+    alice.until("G")
+    large = copy_data(b"1\n" * 50_000)
+    alice.send(copy_data(b"rubbish\n"), large[:60_000])
+    assert errors(alice.until_ready()) == ["22P02"]
+    bob.send(query("SELECT 'bob'"))
+    if leaves:
+        alice.drop()
+    else:
+        assert bob.silent(0.1)
+        alice.send(large[60_000:], copy_done(), query("SELECT 'alice'"))
+        assert rows(alice.until_ready()) == [["alice"]]
+    assert rows(bob.until_ready()) == [["bob"]]
 
 
 def test_copy_in_a_transaction_block(scratch, alice, bob):

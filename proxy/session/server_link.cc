@@ -47,7 +47,7 @@ void ServerLink::take(Backend& backend) {
   backend.driver = this;
   backend.client = state_.id;
   if (backend.memory.sequences_of != state_.id) backend.memory.sequences_of = 0;
-  failed_ = false;
+  failed_ = told_ = false;
   passing_in_ = 0;
   pin_candidates_ = kEffectNone;
   request_waits_ = false;
@@ -262,7 +262,6 @@ void ServerLink::on_backend_lost(Backend& backend, const Error& error) {
                               backend.passing != 0 || state_.pins != kEffectNone ||
                               session_.pool_mode() == PoolMode::kSession;
   owed_ = backend.tracker.owed();
-  told_ = failed_;
   const bool preparing = stage_ == Stage::kPreparing;
   backend_ = nullptr;
   stage_ = Stage::kNone;

@@ -84,6 +84,8 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
           {sqlstate::kProtocolViolation, "server sent a reply that answers no request", {}});
       return bytes.size();
     }
+    if (header.type == backend::kErrorResponse && (forward || replacement_)) told_ = true;
+    if (header.type == backend::kReadyForQuery && forward) told_ = false;
     const std::size_t taken = whole ? header.frame_size() : rest.size();
     if (!whole) {
       backend.passing = header.frame_size() - rest.size();

@@ -217,7 +217,7 @@ def states(proxy):
         return {row[4] for row in rows(console.ask(query("SHOW SERVERS")))}
 
 
-def test_while_pins_are_looked_for(mortal, alice, bob):
+def test_while_pins_are_looked_for(proxy, mortal, alice, bob):
     """The client has its answer already: that its server is lost afterwards is not told as another."""
     pid = alice.backend_pid()
     alice.query("DO $$ BEGIN END $$")       # everything it needs is in its caches
@@ -228,7 +228,7 @@ def test_while_pins_are_looked_for(mortal, alice, bob):
         alice.query("DO $$ BEGIN END $$")
         wait_until(lambda: waits_for_lock(cursor, pid))
         cursor.execute(f"SELECT pg_terminate_backend({pid})")
-        wait_until(lambda: not is_there(cursor, pid))
+        forgotten(proxy, pid)
     blocker.close()
     assert alice.value("SELECT 1") == bob.value("SELECT 1") == "1"
     assert alice.silent()
@@ -238,12 +238,6 @@ def waits_for_lock(cursor, pid):
     cursor.execute("SELECT pg_stat_clear_snapshot()")
     cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} "
                    "AND wait_event_type = 'Lock'")
-    return cursor.fetchone()[0]
-
-
-def is_there(cursor, pid):
-    cursor.execute("SELECT pg_stat_clear_snapshot()")
-    cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")
     return cursor.fetchone()[0]
 
 

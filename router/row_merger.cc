@@ -146,8 +146,8 @@ void RowMerger::taken() {
 }
 
 bool RowMerger::before(std::size_t left, std::size_t right) const {
-  const RowValue* a = &values_[left * columns_.size()];
-  const RowValue* b = &values_[right * columns_.size()];
+  const RowValue* a = values_.data() + left * columns_.size();
+  const RowValue* b = values_.data() + right * columns_.size();
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     const SortColumn& column = columns_[i];
     if (a[i].is_null() || b[i].is_null()) {

@@ -448,7 +448,11 @@ void Session::note_error(Pool& pool, const ErrorResponseView& error) {
 }
 
 void Session::set_pins(Pool& pool, std::uint32_t pins) {
-  if (pins == state_.pins || closed_) return;
+  if (pins == state_.pins) return;
+  if (closed_) {  // not counted any more, but its server must be reset for them
+    state_.pins = pins;
+    return;
+  }
   if (state_.pins == kEffectNone) {
     ++pool.pinned;
     pinned_in_ = &pool;

@@ -61,7 +61,9 @@ class Proxy:
 
     def start(self, wait=True):
         env = {
-            "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+            # A small quarantine: tests watch the memory that is in use.
+            "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:"
+                            "quarantine_size_mb=4",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "TSAN_OPTIONS": "second_deadlock_stack=1",
             **(self._env or {}),

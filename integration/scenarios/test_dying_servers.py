@@ -388,7 +388,7 @@ def test_paused_while_a_client_copies_in(proxy, mortal, clients, counted):
                 while unsent:
                     unsent = unsent[client.socket.send(unsent):]
                 sent += 1
-        assert proxy.memory() - before < 16 << 20
+        assert proxy.memory() - before < 48 << 20
     client.send_bytes(unsent)
     sent += 1
     client.send(copy_done())

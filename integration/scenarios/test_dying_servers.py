@@ -400,7 +400,7 @@ def test_connecting_to_a_paused_server_is_given_up_and_tried_again(mortal, make_
     with paused(mortal):
         client = Wire(proxy)
         client.send(startup("app", "app"))
-        proxy.wait_for_log("server_connect_timeout")
+        proxy.wait_for_log("server_login_failed.*(server_connect_timeout|timed out)")
         assert client.silent(0.05)
     client.until_ready()
     assert client.value("SELECT 1") == "1"

@@ -1,102 +1,114 @@
 #!/usr/bin/python3
-"""CPU, logins and memory of a pooler: pgshunt against Debian's PgBouncer, interleaved in one run.
+"""CPU, logins and memory of a pooler: pgshunt against Debian's PgBouncer and pgpool-II.
 
-One PostgreSQL, both poolers before it with the same pool, one worker each. Every case is run in
+One PostgreSQL, the poolers before it with the same pool, one worker each. Every case is run in
 turn, pooler after pooler, for some rounds; what is compared is the pooler's own CPU time per unit
-of work (all its threads, from the scheduler), which is steadier than throughput on a busy machine.
-The ratio printed is the median of the rounds' ratios: below 1 pgshunt is cheaper."""
+of work (all its threads and processes, from the scheduler), which is steadier than throughput on a
+busy machine. The ratio printed is the median of the rounds' ratios: below 1 pgshunt is cheaper."""
 
 import argparse
 import json
 import re
-import selectors
+import resource
 import shutil
 import socket
+import ssl
 import statistics
 import struct
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import Authority, PostgresServer, Proxy, Run
-from harness.run import free_port, server_account, spawn, wait_until
+from harness.poolers import pgbouncer, pgpool
+from harness.run import server_account
 
 USER = "bench"
 SECRET = "bench"
 WIDE = "SELECT repeat('x', 1000) FROM generate_series(1, 1000);\n"  # 1 MB
+# pgpool passes logins on to the server, so that must trust who comes.
+TRUSTING_HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
-def cpu_nanoseconds(pid):
-    """CPU time of all threads of a process."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total
+def cpu_nanoseconds(pids):
+    """CPU time of all threads of some processes."""
+    return sum(int((task / "schedstat").read_text().split()[0])
+               for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
 
 
-def resident_kilobytes(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
+def resident_kilobytes(pids):
+    return sum(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
+               for pid in pids)
 
 
-class PgBouncer:
-    """The peer, configured as the proxy is."""
-
-    def __init__(self, run, server, authority, auth, mode="transaction"):
-        folder = run.subfolder(f"pgbouncer-{auth}-{mode}", server_account())
+class Pgshunt:
+    def __init__(self, run, server, authority, auth, workers=1):
         certificate, key = authority.server()
-        account = server_account()
-        for source in (certificate, key):
-            shutil.copy(source, folder / source.name)
-            shutil.chown(folder / source.name, account.pw_uid, account.pw_gid)
-            (folder / source.name).chmod(0o600)
-        self.port = free_port()
-        users = folder / "users.txt"
-        users.write_text(f'"{USER}" "{SECRET}"\n')
-        ini = folder / "pgbouncer.ini"
-        ini.write_text(f"""[databases]
-bench = host=127.0.0.1 port={server.port} dbname=bench
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {self.port}
-unix_socket_dir =
-auth_type = {auth}
-auth_file = {users}
-pool_mode = {mode}
-default_pool_size = 20
-max_client_conn = 20000
-client_tls_sslmode = allow
-client_tls_cert_file = {folder / certificate.name}
-client_tls_key_file = {folder / key.name}
-server_tls_sslmode = disable
-log_connections = 0
-log_disconnections = 0
-""")
-        self.process = spawn(["pgbouncer", ini], cwd=folder, log=folder / "log", account=account)
-        wait_until(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() is None,
-                   what="PgBouncer listens")
-        self.pid = self.process.pid
+        place = {"host": "127.0.0.1", "port": server.port, "dbname": "bench"}
+        # Three shards that are one database: each has the rows of all, so nothing need be loaded.
+        # pgbench counts its branches first, so the other tables have a place too.
+        sharded = {"shards": [{"name": f"s{i}", **place} for i in range(3)], "default_shard": "s0",
+                   "keyspaces": [{"name": "accounts", "type": "integer"}],
+                   "tables": [{"name": "pgbench_accounts", "keyspace": "accounts", "key": "aid"}]}
+        proxy = Proxy(run.subfolder(f"pgshunt-{auth}-{workers}"), {
+            "pgshunt": {"auth_type": auth, "workers": workers, "default_pool_size": 20,
+                        "max_client_conn": 20000, "log_connections": False,
+                        "log_disconnections": False},
+            "client_tls": {"mode": "allow", "cert_file": str(certificate), "key_file": str(key)},
+            "server_tls": {"mode": "disable"},
+            "users": {USER: {"password": SECRET}},
+            "databases": {"bench": place, "sharded": sharded},
+        }).start()
+        self.port = proxy.port
+        self._pid = proxy.pid
+
+    def pids(self):
+        return [self._pid]
 
 
-def start_pgshunt(run, server, authority, auth):
-    certificate, key = authority.server()
-    proxy = Proxy(run.subfolder(f"pgshunt-{auth}"), {
-        "pgshunt": {"auth_type": auth, "workers": 1, "default_pool_size": 20,
-                    "max_client_conn": 20000, "log_connections": False,
-                    "log_disconnections": False},
-        "client_tls": {"mode": "allow", "cert_file": str(certificate), "key_file": str(key)},
-        "server_tls": {"mode": "disable"},
-        "users": {USER: {"password": SECRET}},
-        "databases": {"bench": {"host": "127.0.0.1", "port": server.port}},
-    })
-    return proxy.start()
+@dataclass
+class Case:
+    name: str
+    pgbench: list
+    auth: str = "trust"
+    tls: bool = False
+    database: str = "bench"  # pgshunt's; the peers serve only that one
+    # Debian's PgBouncer 1.18 loses protocol-level prepared statements in transaction mode.
+    pgbouncer_session: bool = False
+    peers: tuple = ("pgbouncer",)
 
 
-def pgbench(port, arguments, seconds, tls=False):
+def cases(folder):
+    wide = folder / "wide.sql"
+    wide.write_text(WIDE)
+    clients = ["-c", "16"]
+    both = ("pgbouncer", "pgpool")
+    for tls in (False, True):
+        mark = ", TLS" if tls else ""
+
+        def case(name, pgbench, **options):
+            return Case(name + mark, pgbench, tls=tls, **options)
+        for mode in ("simple", "extended", "prepared"):
+            # pgpool cannot keep apart the prepared statements of pgbench's clients for long.
+            yield case(f"select-only, {mode}", ["-S", "-M", mode, *clients],
+                       pgbouncer_session=mode == "prepared", peers=both)
+            yield case(f"sharded single key, {mode}", ["-S", "-M", mode, *clients],
+                       pgbouncer_session=mode == "prepared", database="sharded")
+        for mode in ("simple", "extended", "prepared"):
+            yield case(f"TPC-B, {mode}", ["-M", mode, *clients],
+                       pgbouncer_session=mode == "prepared", peers=both)
+        yield case("1 MB answers", ["-f", str(wide), "-c", "4"], peers=both)
+        yield case("login, trust", ["-S", "-C", "-c", "4"], peers=both)
+        yield case("login, SCRAM", ["-S", "-C", "-c", "4"], auth="scram-sha-256")
+
+
+def pgbench(port, arguments, seconds, tls, database):
     """How many transactions were done."""
     mode = "require" if tls else "disable"
     done = subprocess.run(
         ["pgbench", "-n", "-T", str(seconds), "-h", "127.0.0.1", "-p", str(port), *arguments,
-         f"dbname=bench user={USER} password={SECRET} sslmode={mode}"],
+         f"dbname={database} user={USER} password={SECRET} sslmode={mode}"],
         capture_output=True, text=True, check=False)
     found = re.search(r"actually processed: (\d+)", done.stdout)
     if done.returncode != 0 or not found:
@@ -104,32 +116,38 @@ def pgbench(port, arguments, seconds, tls=False):
     return int(found.group(1))
 
 
-def measure(pooler, arguments, seconds, tls):
-    """Microseconds of CPU per transaction, and transactions per second."""
-    before = cpu_nanoseconds(pooler.pid)
-    count = pgbench(pooler.port, arguments, seconds, tls)
-    return (cpu_nanoseconds(pooler.pid) - before) / 1000 / count, count / seconds
+def measure(pooler, case, seconds, database):
+    """Microseconds of the pooler's CPU per transaction."""
+    before = cpu_nanoseconds(pooler.pids())
+    count = pgbench(pooler.port, case.pgbench, seconds, case.tls, database)
+    return (cpu_nanoseconds(pooler.pids()) - before) / 1000 / count
 
 
-def cases(folder):
-    wide = folder / "wide.sql"
-    wide.write_text(WIDE)
-    clients = ["-c", "16"]
-    for tls in (False, True):
-        for mode in ("simple", "extended", "prepared"):
-            yield f"select-only, {mode}", "trust", ["-S", "-M", mode, *clients], tls
-        yield "TPC-B, simple", "trust", ["-M", "simple", *clients], tls
-        yield "TPC-B, prepared", "trust", ["-M", "prepared", *clients], tls
-        yield "1 MB answers", "trust", ["-f", str(wide), "-c", "4"], tls
-        yield "login, trust", "trust", ["-S", "-C", "-c", "4"], tls
-        yield "login, SCRAM", "scram-sha-256", ["-S", "-C", "-c", "4"], tls
+def median_ratio(ours, theirs):
+    return statistics.median(a / b for a, b in zip(ours, theirs))
+
+
+class Report:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, case, unit, ours, **peers):
+        """`ours` and each peer: the rounds' samples."""
+        row = {"case": case, "unit": unit, "pgshunt": round(statistics.median(ours), 2)}
+        text = f"{case:32} pgshunt {row['pgshunt']:9.2f} {unit}"
+        for peer, samples in peers.items():
+            row[peer] = round(statistics.median(samples), 2)
+            row[f"ratio to {peer}"] = round(median_ratio(ours, samples), 3)
+            text += f"   {peer} {row[peer]:9.2f} {unit}, ratio {row[f'ratio to {peer}']:5.2f}"
+        self.rows.append(row)
+        print(text, file=sys.stderr, flush=True)
 
 
 def idle_memory(pooler, count, tls_context=None):
     """Kilobytes per idle, logged-in client."""
     parameters = f"user\0{USER}\0database\0bench\0\0".encode()
     startup = struct.pack("!II", len(parameters) + 8, 3 << 16) + parameters
-    before = resident_kilobytes(pooler.pid)
+    before = resident_kilobytes(pooler.pids())
     sockets = []
     for _ in range(count):
         client = socket.create_connection(("127.0.0.1", pooler.port))
@@ -144,74 +162,93 @@ def idle_memory(pooler, count, tls_context=None):
             assert part, answer
             answer += part
         sockets.append(client)
-    used = (resident_kilobytes(pooler.pid) - before) / count
+    used = (resident_kilobytes(pooler.pids()) - before) / count
     for client in sockets:
         client.close()
     return used
 
 
+def run_cases(run, report, options, one_worker, two_workers, peers):
+    for case in cases(run.folder):
+        if options.only not in case.name:
+            continue
+        subjects = {"pgshunt": one_worker[case.auth]}
+        for peer in case.peers:
+            mode = "session" if case.pgbouncer_session else "transaction"
+            subjects[peer] = peers[peer] if peer == "pgpool" else peers[peer, case.auth, mode]
+        samples = {name: [] for name in subjects}
+        for _ in range(options.rounds):
+            for name, subject in subjects.items():
+                database = case.database if name == "pgshunt" else "bench"
+                samples[name].append(measure(subject, case, options.seconds, database))
+        report.add(case.name, "us", samples.pop("pgshunt"), **samples)
+    name = "two workers, select-only"
+    if options.only in name:
+        case = Case(name, ["-S", "-c", "16", "-j", "2"])
+        samples = {"one": [], "two": []}
+        for _ in range(options.rounds):
+            samples["one"].append(measure(one_worker["trust"], case, options.seconds, "bench"))
+            samples["two"].append(measure(two_workers, case, options.seconds, "bench"))
+        report.add(name, "us", samples["two"], one_worker=samples["one"])
+        print(f"{'':32} where cores are free, two workers serve "
+              f"{2 / report.rows[-1]['ratio to one_worker']:.2f} times one worker's queries",
+              file=sys.stderr)
+
+
+def run_memory(report, options, poolers):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for name, tls in (("idle client, plain", None), ("idle client, TLS", context)):
+        if options.only not in name:
+            continue
+        used = {peer: [idle_memory(pooler, options.clients, tls)]
+                for peer, pooler in poolers.items()}
+        report.add(name, "KB", used.pop("pgshunt"), **used)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--clients", type=int, default=2000, help="idle clients for the memory rows")
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=10000, help="idle clients of the memory rows")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    # Each idle client is a descriptor here and one in the pooler, which inherits the limit.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     run = Run()
-    rows = []
+    report = Report()
     try:
         authority = Authority(run.folder / "tls")
         server = PostgresServer(run.subfolder("postgres", server_account()), "postgres",
-                                authority=authority,
+                                authority=authority, hba=TRUSTING_HBA,
                                 settings={"fsync": "off", "synchronous_commit": "off",
-                                          "max_connections": "200"}).create().start()
+                                          "max_connections": "300"}).create().start()
         server.create_user(USER, SECRET)
         server.create_database("bench", owner=USER)
-        poolers = {auth: {"pgshunt": start_pgshunt(run, server, authority, auth),
-                          "pgbouncer": PgBouncer(run, server, authority, auth)}
-                   for auth in ("trust", "scram-sha-256")}
-        # Debian's 1.18 loses prepared statements in transaction mode: it runs those in session mode.
-        prepared = PgBouncer(run, server, authority, "trust", "session")
+        one_worker = {auth: Pgshunt(run, server, authority, auth)
+                      for auth in ("trust", "scram-sha-256")}
+        login = {"user": USER, "secret": SECRET}
+        peers = {("pgbouncer", auth, mode): pgbouncer(run, server, authority, auth=auth, mode=mode,
+                                                      **login)
+                 for auth, mode in (("trust", "transaction"), ("scram-sha-256", "transaction"),
+                                    ("trust", "session"))}
+        if shutil.which("pgpool"):
+            peers["pgpool"] = pgpool(run, server, authority)
         subprocess.run(["pgbench", "-i", "-s", "10", "-q", "-h", "127.0.0.1", "-p",
-                        str(poolers["trust"]["pgshunt"].port), "-U", USER, "bench"],
+                        str(one_worker["trust"].port), "-U", USER, "bench"],
                        check=True, capture_output=True)
-        for name, auth, arguments, tls in cases(run.folder):
-            name = f"{name}{', TLS' if tls else ''}"
-            if options.only not in name:
-                continue
-            samples = {"pgshunt": [], "pgbouncer": []}
-            for _ in range(options.rounds):
-                for peer in samples:
-                    pooler = poolers[auth][peer]
-                    if peer == "pgbouncer" and "prepared" in name:
-                        pooler = prepared
-                    samples[peer].append(measure(pooler, arguments, int(options.seconds), tls))
-            ratio = statistics.median(
-                a[0] / b[0] for a, b in zip(samples["pgshunt"], samples["pgbouncer"]))
-            rows.append({"case": name, "ratio": round(ratio, 3), **{
-                peer: round(statistics.median(s[0] for s in taken), 2)
-                for peer, taken in samples.items()}, "unit": "us"})
-            print(f"{name:28} ratio {ratio:5.2f}   pgshunt {rows[-1]['pgshunt']:9.2f} us"
-                  f"   pgbouncer {rows[-1]['pgbouncer']:9.2f} us", file=sys.stderr, flush=True)
-        if options.only in "idle memory":
-            import ssl
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            for name, tls in (("idle memory, plain", None), ("idle memory, TLS", context)):
-                used = {peer: idle_memory(pooler, options.clients, tls)
-                        for peer, pooler in poolers["trust"].items()}
-                rows.append({"case": name, "ratio": round(used["pgshunt"] / used["pgbouncer"], 3),
-                             **{peer: round(value, 2) for peer, value in used.items()},
-                             "unit": "KB"})
-                print(f"{name:28} ratio {rows[-1]['ratio']:5.2f}   pgshunt {used['pgshunt']:9.2f} KB"
-                      f"   pgbouncer {used['pgbouncer']:9.2f} KB", file=sys.stderr, flush=True)
+        two_workers = Pgshunt(run, server, authority, "trust", workers=2)
+        run_cases(run, report, options, one_worker, two_workers, peers)
+        run_memory(report, options, {"pgshunt": one_worker["trust"],
+                                     "pgbouncer": peers["pgbouncer", "trust", "transaction"]})
     finally:
         run.close()
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(report.rows, indent=2))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,14 @@ bool PoolGate::dequeue(std::uint16_t& worker) {
   return true;
 }
 
+bool PoolGate::try_pin(std::uint32_t limit) {
+  std::uint32_t pinned = pinned_.load();
+  do {
+    if (limit != 0 && pinned >= limit) return false;
+  } while (!pinned_.compare_exchange_weak(pinned, pinned + 1));
+  return true;
+}
+
 bool PoolGate::find_idle(std::uint16_t asking, std::uint16_t& worker) const {
   for (std::size_t i = 0; i < idle_.size(); ++i) {
     if (i == asking || idle_[i].load(std::memory_order_seq_cst) == 0) continue;

@@ -76,6 +76,12 @@ class PoolGate {
   // A worker other than `asking` with idle servers; false if there is none.
   bool find_idle(std::uint16_t asking, std::uint16_t& worker) const;
 
+  // Sessions that keep a server between transactions, or are about to. try_pin() keeps to `limit`
+  // (0: none); pin() is for those that were not seen coming.
+  bool try_pin(std::uint32_t limit);
+  void pin() { ++pinned_; }
+  void unpin() { --pinned_; }
+
   // PAUSE: no server is lent while set.
   std::atomic<bool> paused{false};
   ConnectionBudget& database_budget() { return *database_; }
@@ -92,6 +98,7 @@ class PoolGate {
   std::size_t head_ = 0;
   std::atomic<std::uint32_t> waiting_{0};
   std::vector<std::atomic<std::uint32_t>> idle_;
+  std::atomic<std::uint32_t> pinned_{0};
   std::shared_ptr<ConnectionBudget> database_;
   std::shared_ptr<ConnectionBudget> user_;
 };

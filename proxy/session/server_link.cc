@@ -202,6 +202,7 @@ void ServerLink::give_up_backend() {
   backend_ = nullptr;
   stage_ = Stage::kNone;
   forget_requests();
+  session_.give_up_pin_place(pool_);
   if (backend.memory.listening) {
     backend.memory.listening = false;
     // The hub listens for the session; this server must not, on the next client's behalf.

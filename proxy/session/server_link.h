@@ -169,6 +169,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   bool fences(Verb verb) const;
   bool fence_passed();
   bool may_proceed(std::uint32_t effects);
+  bool may_pin(std::uint32_t effects);
   bool may_begin(Verb verb);
   void note_effects(Verb verb, std::uint32_t effects);
   std::uint32_t next_group_tag();

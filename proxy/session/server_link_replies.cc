@@ -469,7 +469,8 @@ void ServerLink::probe() {
   pin_candidates_ = kEffectNone;
   std::uint32_t pins = state_.pins | (candidates & kStaysPinned);
   if ((candidates & kEffectSequenceWrite) && state_.reads_sequences) pins |= kEffectSequenceWrite;
-  session_.set_pins(pool_, pins);
+  // Without any so far, a place for them is kept until the server has said.
+  if (pins != state_.pins) session_.set_pins(pool_, pins);
   constexpr std::uint32_t kWorthAsking =
       kSeenByProbe | kEffectOpaque | kEffectMayRelease | kEffectSetConfig;
   const bool only_release = (candidates & kWorthAsking) == kEffectMayRelease;

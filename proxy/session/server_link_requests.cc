@@ -262,21 +262,31 @@ bool ServerLink::may_begin(Verb verb) {
   return false;
 }
 
+bool ServerLink::may_pin(std::uint32_t effects) {
+  constexpr std::uint32_t kPins = kEffectTempObject | kEffectAdvisoryLock | kEffectHoldCursor |
+                                  kEffectLibrary | kEffectRandomSeed | kEffectForeignSession |
+                                  kEffectSetConfig;
+  if ((effects & kPins) == 0 || session_.pool_mode() == PoolMode::kSession) return true;
+  if (pool_.spec().config->pinning == PinPolicy::kRefuse) {
+    error_ = {sqlstate::kFeatureNotSupported,
+              "this statement would tie the session to one server (" +
+                  describe_pins(effects & kPins) + "), which the configuration forbids",
+              "Use session pooling, or set pinning = \"allow\"."};
+    return false;
+  }
+  if (session_.reserve_pin(pool_)) return true;
+  error_ = {sqlstate::kTooManyConnections,
+            "this statement would tie the session to one server (" +
+                describe_pins(effects & kPins) +
+                "), and as many as max_pinned_servers allows are tied already",
+            "Try again later, or use session pooling."};
+  return false;
+}
+
 // currval() and lastval() mean this session's own last values: right only on the server that made
 // them, and only if nobody else was there since.
 bool ServerLink::may_proceed(std::uint32_t effects) {
-  if (pool_.spec().config->pinning == PinPolicy::kRefuse) {
-    constexpr std::uint32_t kPins = kEffectTempObject | kEffectAdvisoryLock | kEffectHoldCursor |
-                                    kEffectLibrary | kEffectRandomSeed | kEffectForeignSession |
-                                    kEffectSetConfig;
-    if (effects & kPins) {
-      error_ = {sqlstate::kFeatureNotSupported,
-                "this statement would tie the session to one server (" +
-                    describe_pins(effects & kPins) + "), which the configuration forbids",
-                "Use session pooling, or set pinning = \"allow\"."};
-      return false;
-    }
-  }
+  if (!may_pin(effects)) return false;
   if (effects & (kEffectSequenceWrite | kEffectOpaque)) backend_->memory.sequences_of = state_.id;
   if (!(effects & kEffectSequenceRead)) return true;
   state_.reads_sequences = true;

@@ -228,6 +228,7 @@ void Session::close(std::string_view why) {
   }
   if (pinned_in_) --pinned_in_->pinned;
   pinned_in_ = nullptr;
+  if (pin_place_in_) give_up_pin_place(*pin_place_in_);
   // They may have called us. What reaches them until they go finds the session closed.
   if (conversation_) worker_.bury(std::move(conversation_));
   if (greeting_) worker_.bury(std::move(greeting_));
@@ -447,7 +448,21 @@ void Session::note_error(Pool& pool, const ErrorResponseView& error) {
             error.message());
 }
 
+bool Session::reserve_pin(Pool& pool) {
+  if (pin_place_in_) return true;
+  if (!pool.gate().try_pin(pool.spec().config->max_pinned_servers)) return false;
+  pin_place_in_ = &pool;
+  return true;
+}
+
+void Session::give_up_pin_place(const Pool& pool) {
+  if (pin_place_in_ != &pool) return;
+  pin_place_in_->gate().unpin();
+  pin_place_in_ = nullptr;
+}
+
 void Session::set_pins(Pool& pool, std::uint32_t pins) {
+  if (pins == kEffectNone) give_up_pin_place(pool);
   if (pins == state_.pins) return;
   if (closed_) {  // not counted any more, but its server must be reset for them
     state_.pins = pins;
@@ -456,6 +471,10 @@ void Session::set_pins(Pool& pool, std::uint32_t pins) {
   if (state_.pins == kEffectNone) {
     ++pool.pinned;
     pinned_in_ = &pool;
+    if (!pin_place_in_) {
+      pool.gate().pin();
+      pin_place_in_ = &pool;
+    }
     state_.pinned_since = worker_.loop().now();
   } else if (pins == kEffectNone) {
     --pool.pinned;

@@ -69,6 +69,10 @@ class Session final : public IoHandler {
   // --- what conversations report ---
   void count_query(Pool& pool, TimePoint sent_at, bool transaction_ended);
   void note_error(Pool& pool, const ErrorResponseView& error);
+  // Before a statement that would pin a server of `pool`: is there room for one more pinned server?
+  // The place is kept until set_pins() tells what came of it, or the server is given back.
+  bool reserve_pin(Pool& pool);
+  void give_up_pin_place(const Pool& pool);
   void set_pins(Pool& pool, std::uint32_t pins);
   // state().known was replaced.
   void parameters_changed();
@@ -130,6 +134,7 @@ class Session final : public IoHandler {
   // Limits this client counts in: of its database, of its user.
   std::vector<std::shared_ptr<ConnectionBudget>> counted_in_;
   Pool* pinned_in_ = nullptr;      // counts this session among its pinned ones
+  Pool* pin_place_in_ = nullptr;   // has a place for it among those it may pin
   TimePoint transaction_since_{};  // seen by tick()
   PoolMode pool_mode_ = PoolMode::kTransaction;
   bool standard_conforming_strings_ = true;

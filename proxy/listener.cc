@@ -5,7 +5,7 @@
 namespace pgshunt {
 namespace {
 
-// Clients accepted in one turn, so that signals and other listeners get theirs.
+// Clients accepted in one turn, so that clients who are there already are served too.
 constexpr int kAcceptsPerTurn = 64;
 constexpr Clock::duration kRetryAfter = std::chrono::milliseconds(100);
 
@@ -21,7 +21,12 @@ Listener::Listener(EventLoop& loop, UniqueFd fd, OnAccept on_accept)
 Listener::~Listener() { loop_.remove(token_); }
 
 void Listener::on_io(std::uint32_t) {
-  const AcceptStatus status = accept_some(fd_.get(), kAcceptsPerTurn, [this](Accepted accepted) {
+  // Mostly there is one, and asking for a second would be for nothing; when it was one in the turn
+  // before as well, a crowd is coming.
+  const bool crowd = last_turn_ + 1 == loop_.turn();
+  last_turn_ = loop_.turn();
+  const int limit = crowd ? kAcceptsPerTurn : 1;
+  const AcceptStatus status = accept_some(fd_.get(), limit, [this](Accepted accepted) {
     on_accept_(accepted.fd.release(), accepted.peer);
   });
   if (status != AcceptStatus::kNoResources) return;

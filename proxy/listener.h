@@ -1,5 +1,6 @@
-// A listening socket on the main thread: accepts and hands each client to the least busy worker.
-// (Accepting in every worker with SO_REUSEPORT spreads connections, but long-lived ones skew.)
+// A listening socket on the first worker's thread, which gives each client to the least busy
+// worker, itself included: with one worker a login never changes threads. (Accepting in every
+// worker with SO_REUSEPORT spreads connections, but long-lived ones skew.)
 #pragma once
 
 #include <functional>
@@ -24,6 +25,7 @@ class Listener final : public IoHandler {
   OnAccept on_accept_;
   EventLoop::Token token_;
   Timer retry_;  // out of descriptors: not before this
+  std::uint64_t last_turn_ = 0;
 };
 
 }  // namespace pgshunt

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "proxy/listener.h"
 #include "proxy/log/log.h"
 #include "proxy/session/session.h"
 
@@ -56,7 +55,6 @@ Proxy::Proxy(std::shared_ptr<const Snapshot> snapshot)
 
 Proxy::~Proxy() {
   catalogs_.reset();
-  listeners_.clear();
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
   // Workers refer to each other until none of them runs.
@@ -67,7 +65,12 @@ Status Proxy::start() {
   const Config& config = *snapshot_->config;
   ListenOptions options;
   options.backlog = static_cast<int>(config.listen_backlog);
-  const auto on_accept = [this](int fd, const SocketAddress& peer) { accept(fd, peer); };
+  std::uint32_t count = config.workers;
+  if (count == 0) count = std::max(1u, std::thread::hardware_concurrency());
+  for (std::uint32_t i = 0; i < count; ++i) {
+    workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint16_t>(i)));
+  }
+  Worker& listener = *workers_.front();
   port_ = config.listen_port;
   for (const std::string& host : config.listen_addr) {
     const auto addresses = listen_addresses(host, port_);
@@ -77,7 +80,7 @@ Status Proxy::start() {
       if (!fd) return fd.error();
       if (port_ == 0) port_ = local_address(fd->get()).port();
       log_event(LogLevel::kInfo, "listening", {}, local_address(fd->get()).text());
-      listeners_.push_back(std::make_unique<Listener>(loop_, std::move(*fd), on_accept));
+      listener.listen(std::move(*fd));
     }
   }
   if (!config.unix_socket_dir.empty()) {
@@ -86,12 +89,7 @@ Status Proxy::start() {
     if (!fd) return fd.error();
     unix_path_ = path;
     log_event(LogLevel::kInfo, "listening", {}, path);
-    listeners_.push_back(std::make_unique<Listener>(loop_, std::move(*fd), on_accept));
-  }
-  std::uint32_t count = config.workers;
-  if (count == 0) count = std::max(1u, std::thread::hardware_concurrency());
-  for (std::uint32_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint16_t>(i)));
+    listener.listen(std::move(*fd));
   }
   for (const auto& worker : workers_) worker->start();
   catalogs_ = std::make_unique<CatalogLoader>([this](std::shared_ptr<const Snapshot> informed) {
@@ -125,7 +123,7 @@ void Proxy::load_catalogs() {
   }
 }
 
-void Proxy::accept(int fd, const SocketAddress& peer) {
+void Proxy::distribute(int fd, const SocketAddress& peer, Worker& here) {
   // The least loaded worker: clients stay for long, so the count decides, not the moment.
   const auto least =
       std::min_element(workers_.begin(), workers_.end(), [](const auto& a, const auto& b) {
@@ -136,6 +134,7 @@ void Proxy::accept(int fd, const SocketAddress& peer) {
   ClientPeer from;
   from.unix_socket = peer.is_unix();
   if (!from.unix_socket) from.address = IpAddress::from_sockaddr(peer.get());
+  if (least->get() == &here) return here.accept(fd, from, peer.port());
   (*least)->post([fd, from, port = peer.port()](Worker& worker) { worker.accept(fd, from, port); });
 }
 
@@ -194,11 +193,10 @@ void Proxy::run() {
   Timer housekeeping(loop_, [&] {
     log_housekeeping();
     housekeeping.arm_after(std::chrono::seconds(1));
-    if (signals_ > 0 && client_count() == 0) loop_.stop();
   });
   housekeeping.arm_after(std::chrono::seconds(1));
   Timer drained(loop_, [&] {
-    if (signals_ > 0 && client_count() == 0) loop_.stop();
+    if (!listening_ && client_count() == 0) loop_.stop();
     drained.arm_after(kDrainPoll);
   });
   drained.arm_after(kDrainPoll);
@@ -211,9 +209,8 @@ void Proxy::shutdown(bool at_once) {
     log_event(LogLevel::kInfo, "shutdown", {},
               at_once ? "at once" : "waiting for transactions to end");
     ++signals_;
-    listeners_.clear();
     if (at_once) return loop_.stop();
-    for (const auto& worker : workers_) worker->post([](Worker& there) { there.drain(); });
+    stop_listening(true);
   });
 }
 
@@ -221,7 +218,18 @@ void Proxy::shutdown_when_clients_left() {
   loop_.post([this] {
     log_event(LogLevel::kInfo, "shutdown", {}, "waiting for clients to leave");
     ++signals_;
-    listeners_.clear();
+    stop_listening(false);
+  });
+}
+
+// The first worker's last clients reach the other workers before the request to drain does.
+void Proxy::stop_listening(bool drain) {
+  workers_.front()->post([this, drain](Worker& first) {
+    first.stop_listening();
+    if (drain) {
+      for (const auto& worker : workers_) worker->post([](Worker& there) { there.drain(); });
+    }
+    loop_.post([this] { listening_ = false; });
   });
 }
 

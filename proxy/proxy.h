@@ -21,8 +21,6 @@
 
 namespace pgshunt {
 
-class Listener;
-
 class Proxy {
  public:
   explicit Proxy(std::shared_ptr<const Snapshot> snapshot);
@@ -39,6 +37,8 @@ class Proxy {
   std::uint16_t port() const { return port_; }
 
   // --- any thread ---
+  // A new client for the least loaded worker; `here` is the one whose thread this is.
+  void distribute(int fd, const SocketAddress& peer, Worker& here);
   std::uint64_t next_session_id() { return ++last_session_; }
   std::uint64_t next_backend_id() { return ++last_backend_; }
   CancelRegistry& cancels() { return cancels_; }
@@ -69,7 +69,7 @@ class Proxy {
   void post(std::function<void()> work) { loop_.post(std::move(work)); }
 
  private:
-  void accept(int fd, const SocketAddress& peer);
+  void stop_listening(bool drain);
   void publish(std::shared_ptr<const Snapshot> snapshot);
   void load_catalogs();
   std::shared_ptr<ConnectionBudget> budget(const std::string& key, std::uint32_t limit);
@@ -88,11 +88,11 @@ class Proxy {
   std::unique_ptr<Resolver> resolver_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<CatalogLoader> catalogs_;
-  EventLoop loop_;  // of the main thread: accepting and signals
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;
   int signals_ = 0;  // how many that ask for the end
+  bool listening_ = true;
 };
 
 // Before any thread is started: the signals Proxy::run() serves are taken from everybody else.

@@ -6,6 +6,7 @@
 #include "proxy/auth/auth_lookup.h"
 #include "proxy/cancel.h"
 #include "proxy/database.h"
+#include "proxy/listener.h"
 #include "proxy/log/log.h"
 #include "proxy/pool/server_opening.h"
 #include "proxy/proxy.h"
@@ -44,6 +45,14 @@ Worker::~Worker() {
   pools_.clear();
   bury_all();
 }
+
+void Worker::listen(UniqueFd fd) {
+  listeners_.push_back(std::make_unique<Listener>(
+      loop_, std::move(fd),
+      [this](int client, const SocketAddress& peer) { proxy_.distribute(client, peer, *this); }));
+}
+
+void Worker::stop_listening() { listeners_.clear(); }
 
 void Worker::start() {
   ticker_.arm_after(kTick);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "proxy/net/event_loop.h"
+#include "proxy/net/socket.h"
 #include "proxy/pool/pool.h"
 #include "proxy/scratch_buffer.h"
 #include "proxy/session/statement.h"
@@ -23,6 +24,7 @@ namespace pgshunt {
 class AuthLookup;
 class CancelSender;
 class ListenHub;
+class Listener;
 class Proxy;
 class Resolver;
 class Router;
@@ -55,6 +57,9 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Before start(): takes clients from this socket, for all workers.
+  void listen(UniqueFd fd);
+  void stop_listening();
   void start();
   // Any thread. join() after stop().
   void stop();
@@ -134,6 +139,7 @@ class Worker {
   const std::uint16_t index_;
   EventLoop loop_;
   Timer ticker_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   std::thread thread_;
   std::shared_ptr<const Snapshot> snapshot_;
   ScratchBuffer client_scratch_;

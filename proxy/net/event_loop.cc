@@ -70,6 +70,7 @@ void EventLoop::run_once(Clock::duration max_wait) {
   const int count = ::epoll_wait(epoll_fd_, events, kMaxEvents, wait_milliseconds(max_wait));
   if (count < 0 && errno != EINTR) die("epoll_wait");
   now_ = Clock::now();
+  ++turn_;
 
   fire_due_timers();
   for (int i = 0; i < count; ++i) {

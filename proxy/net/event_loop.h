@@ -97,6 +97,8 @@ class EventLoop {
 
   // The time this turn began: good enough for deadlines and statistics, free to read.
   TimePoint now() const { return now_; }
+  // Counts the turns.
+  std::uint64_t turn() const { return turn_; }
   // Output buffers shared by this loop's connections.
   BufferPool& buffers() { return buffers_; }
 
@@ -130,6 +132,7 @@ class EventLoop {
   int wake_fd_ = -1;
   std::atomic<bool> stopping_{false};
   TimePoint now_ = Clock::now();
+  std::uint64_t turn_ = 0;
   BufferPool buffers_;
 
   std::vector<Registration> registrations_;

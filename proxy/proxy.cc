@@ -1,6 +1,7 @@
 #include "proxy/proxy.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,23 @@ namespace {
 // How long sessions may take to end their transactions after the first SIGTERM is their own affair;
 // this is how often they are counted.
 constexpr Clock::duration kDrainPoll = std::chrono::milliseconds(20);
+
+// Room for clients that max_client_conn does not admit but that are told so, and for whoever means
+// to reach the admin console then.
+constexpr std::uint32_t kSpareClients = 100;
+
+// A shell's usual 1,024 descriptors are fewer than clients and servers need by default.
+void raise_descriptor_limit(const Config& config) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(setrlimit(RLIMIT_NOFILE, &limit));
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > config.max_client_conn) return;
+  log_event(LogLevel::kWarning, "few_descriptors", {},
+            "the system grants " + std::to_string(limit.rlim_cur) +
+                " file descriptors (ulimit -n), max_client_conn is " +
+                std::to_string(config.max_client_conn));
+}
 
 Resolver::Options resolver_options(const Config& config) {
   Resolver::Options options;
@@ -63,6 +81,7 @@ Proxy::~Proxy() {
 
 Status Proxy::start() {
   const Config& config = *snapshot_->config;
+  raise_descriptor_limit(config);
   ListenOptions options;
   options.backlog = static_cast<int>(config.listen_backlog);
   std::uint32_t count = config.workers;
@@ -124,6 +143,14 @@ void Proxy::load_catalogs() {
 }
 
 void Proxy::distribute(int fd, const SocketAddress& peer, Worker& here) {
+  // Strangers who never log in would otherwise take every descriptor there is.
+  const std::uint64_t most = here.snapshot()->config->max_client_conn;
+  if (client_count() >= 2 * most + kSpareClients) {
+    log_event(LogLevel::kWarning, "client_refused", {.client = peer.text()},
+              "too many connections that have not logged in");
+    ::close(fd);
+    return;
+  }
   // The least loaded worker: clients stay for long, so the count decides, not the moment.
   const auto least =
       std::min_element(workers_.begin(), workers_.end(), [](const auto& a, const auto& b) {

@@ -357,3 +357,17 @@ def test_messages_that_are_too_large(clients_of):
         assert state == "54000" and "max_message_size" in text
     assert client().value("SELECT length('" + "x" * 9_000 + "')") == "9000"
     assert errors(client().ask(query("SELEC"))) == ["42601"]
+
+
+def test_strangers_do_not_take_every_descriptor(clients_of):
+    client = clients_of(max_client_conn=2)
+    console = client.proxy.connect("pgshunt", "admin")
+    strangers = [Wire(client.proxy) for _ in range(110)]
+    client.proxy.wait_for_log("client_refused.*not logged in")
+    with console.cursor() as cursor:
+        cursor.execute("SHOW LISTS")
+        assert dict(cursor.fetchall())["login_clients"] <= 104
+    for stranger in strangers:
+        stranger.drop()
+    console.close()
+    wait_until(lambda: client().value("SELECT 1") == "1")

@@ -1,6 +1,7 @@
 """What an operator does: check a configuration, start, reload, pause, stop."""
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -98,6 +99,27 @@ def test_words_on_the_command_line():
     assert pgshunt("--frob").returncode == 2
     done = pgshunt("/nowhere/pgshunt.toml")
     assert done.returncode == 1 and "/nowhere/pgshunt.toml" in done.stderr
+
+
+@pytest.mark.parametrize("hard, warned", [(400, True), (4000, False)])
+def test_as_many_descriptors_as_the_system_grants(configuration, hard, warned):
+    file = configuration(GOOD.replace("6432", str(free_port())))
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    process = subprocess.Popen([binary(), file], stderr=subprocess.PIPE, text=True,
+                               preexec_fn=limit)
+    try:
+        for line in process.stderr:
+            if "listening" in line:
+                break
+            assert warned and f"grants {hard} file descriptors" in line
+            warned = False
+        assert not warned
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def test_a_port_in_use(configuration):

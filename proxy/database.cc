@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "proxy/auth/userlist.h"
+#include "proxy/config/report.h"
 #include "proxy/net/tls.h"
 
 namespace pgshunt {
@@ -65,6 +66,12 @@ std::shared_ptr<const ClientLoginPolicy> make_login_policy(const Config& config)
   static const std::string kSecret = make_mock_secret({});
   policy->mock_secret = kSecret;
   return policy;
+}
+
+// In the form of the other problems of a configuration, but without a line: that is forgotten here.
+Error issue_of(const Config& config, std::string key, const Error& error) {
+  return {error.code, ConfigIssue{config.file, 0, std::move(key), error.message}.to_string(),
+          error.hint};
 }
 
 }  // namespace
@@ -132,13 +139,13 @@ Result<std::shared_ptr<const Snapshot>> make_snapshot(std::shared_ptr<const Conf
   snapshot->version = version;
   if (config->client_tls.mode != SslMode::kDisable) {
     auto context = TlsContext::server(config->client_tls);
-    if (!context) return context.error();
+    if (!context) return issue_of(*config, "client_tls", context.error());
     snapshot->client_tls = std::move(*context);
   }
   std::shared_ptr<const TlsContext> server_tls;
   if (config->server_tls.mode != SslMode::kDisable) {
     auto context = TlsContext::client(config->server_tls);
-    if (!context) return context.error();
+    if (!context) return issue_of(*config, "server_tls", context.error());
     server_tls = std::move(*context);
   }
   for (const auto& [name, database_config] : config->databases) {
@@ -151,11 +158,7 @@ Result<std::shared_ptr<const Snapshot>> make_snapshot(std::shared_ptr<const Conf
       const Status declared = declare_topology(database_config, builder);
       // Every reload leaves room for the epoch with which the catalogs become known.
       auto topology = declared ? builder.build(version * 2) : declared.error();
-      if (!topology) {
-        Error error = topology.error();
-        error.message = "database \"" + name + "\": " + error.message;
-        return error;
-      }
+      if (!topology) return issue_of(*config, join_key("databases", name), topology.error());
       database->topology = std::move(*topology);
     }
     snapshot->databases.emplace(name, std::move(database));

@@ -60,8 +60,14 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", issue.to_string().c_str());
   }
   if (!loaded.config) return 1;
+  for (const pgshunt::ConfigIssue& warning : loaded.warnings) {
+    std::fprintf(stderr, "warning: %s\n", warning.to_string().c_str());
+  }
   auto snapshot = pgshunt::make_snapshot(loaded.config, 1);
-  if (!snapshot) return fail(snapshot.error().message);
+  if (!snapshot) {
+    std::fprintf(stderr, "%s\n", snapshot.error().message.c_str());
+    return 1;
+  }
   if (check) {
     std::printf("%s: good\n", file.c_str());
     return 0;

@@ -195,6 +195,12 @@ class Signals final : public IoHandler {
   EventLoop::Token token_ = 0;
 };
 
+void reopen_log_or_say_so() {
+  if (const Status reopened = reopen_log(); !reopened) {
+    log_event(LogLevel::kError, "log_not_reopened", {}, reopened.error().message);
+  }
+}
+
 }  // namespace
 
 void block_signals() {
@@ -208,11 +214,10 @@ void block_signals() {
 void Proxy::run() {
   Signals signals(loop_, [this](int signal) {
     if (signal == SIGHUP) {
-      const auto outcome = reload();
-      if (!outcome) log_event(LogLevel::kError, "reload_failed", {}, outcome.error().message);
-      static_cast<void>(reopen_log());
+      static_cast<void>(reload());
+      reopen_log_or_say_so();
     } else if (signal == SIGUSR1) {
-      static_cast<void>(reopen_log());
+      reopen_log_or_say_so();
     } else {
       shutdown(signals_ > 0);
     }
@@ -312,24 +317,34 @@ std::shared_ptr<PoolGate> Proxy::gate(const PoolKey& key, const Database& databa
 }
 
 Result<std::string> Proxy::reload() {
+  Result<std::string> outcome = try_reload();
+  if (!outcome) log_event(LogLevel::kError, "reload_failed", {}, outcome.error().message);
+  return outcome;
+}
+
+// Whatever can fail comes first: a reload that fails changes nothing.
+Result<std::string> Proxy::try_reload() {
   const std::shared_ptr<const Snapshot> running = snapshot();
-  ConfigResult loaded = load_config(running->config->file);
+  const ConfigResult loaded = load_config(running->config->file);
   if (!loaded.config) {
     std::string text;
     for (const ConfigIssue& issue : loaded.issues) text += issue.to_string() + "\n";
     return Error{sqlstate::kConfigFileError, text, "The running configuration stays in force."};
   }
-  auto fresh = make_snapshot(loaded.config, running->version + 1);
+  const std::shared_ptr<const Config> config = reloaded_config(*running->config, *loaded.config);
+  auto fresh = make_snapshot(config, running->version + 1);
   if (!fresh) return fresh.error();
-  static_cast<void>(configure_log(log_settings(*loaded.config)));
-  resolver_->set_options(resolver_options(*loaded.config));
+  if (const Status configured = configure_log(log_settings(*config)); !configured) {
+    return configured.error();
+  }
+  resolver_->set_options(resolver_options(*config));
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [key, gate] : gates_) {
       if (const auto database = (*fresh)->find(key.database)) {
-        gate->set_limits(gate_limits(key, *database, *loaded.config));
-        gate->database_budget().set_limit(max_connections(*database, *loaded.config));
-        gate->user_budget().set_limit(max_connections(key.user, *loaded.config));
+        gate->set_limits(gate_limits(key, *database, *config));
+        gate->database_budget().set_limit(max_connections(*database, *config));
+        gate->user_budget().set_limit(max_connections(key.user, *config));
       }
     }
   }
@@ -339,7 +354,11 @@ Result<std::string> Proxy::reload() {
   for (const std::string& key : restart_needed(*running->config, *loaded.config)) {
     note += (note.empty() ? "needs a restart: " : ", ") + key;
   }
-  log_event(LogLevel::kInfo, "reloaded", {}, note.empty() ? running->config->file : note);
+  log_event(LogLevel::kInfo, "reloaded", {}, note.empty() ? config->file : note);
+  for (const ConfigIssue& warning : loaded.warnings) {
+    log_event(LogLevel::kWarning, "config_warning", {}, warning.to_string());
+    note += (note.empty() ? "" : "\n") + warning.to_string();
+  }
   return note;
 }
 

@@ -54,7 +54,7 @@ class Proxy {
   TimePoint started_at() const { return started_at_; }
 
   // Admin commands. An empty database name means all.
-  // Loads the configuration file anew. The text lists what needs a restart, or the errors.
+  // Loads the configuration file anew. The text lists what needs a restart and what is suspect.
   Result<std::string> reload();
   void pause(const std::string& database);
   void resume(const std::string& database);
@@ -72,6 +72,7 @@ class Proxy {
   void stop_listening(bool drain);
   void publish(std::shared_ptr<const Snapshot> snapshot);
   void load_catalogs();
+  Result<std::string> try_reload();
   std::shared_ptr<ConnectionBudget> budget(const std::string& key, std::uint32_t limit);
 
   mutable std::mutex mutex_;

@@ -92,6 +92,23 @@ def test_the_samples_are_good(sample):
     assert done.returncode == 0, done.stderr
 
 
+def test_certificates_that_are_none(configuration):
+    file = configuration(GOOD)
+    for section in ("client_tls", "server_tls"):
+        file.write_text(GOOD + f'[{section}]\nmode = "require"\ncert_file = "{file}"\n'
+                        f'key_file = "{file}"\n')
+        done = pgshunt("--check", file)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{file}: {section}: could not load TLS certificate")
+
+
+def test_what_is_suspect_is_said(configuration):
+    file = configuration('[pgshunt]\nadmin_users = ["ghost"]\n[databases.app]\nhost = "h"\n')
+    done = pgshunt("--check", file)
+    assert done.returncode == 0
+    assert f"warning: {file}:2: pgshunt.admin_users" in done.stderr and "ghost" in done.stderr
+
+
 def test_words_on_the_command_line():
     assert "Usage" in pgshunt("--help").stdout
     assert pgshunt("--version").stdout.startswith("pgshunt ")
@@ -231,8 +248,53 @@ def test_limits_are_reloaded(reloadable):
 def test_what_needs_a_restart_is_said(reloadable):
     proxy, config = reloadable
     config["pgshunt"]["workers"] = 3
+    for _ in range(2):                                  # and said again until there was one
+        reloads = proxy.log_text().count("reloaded")
+        proxy.reload(config)
+        wait_until(lambda: proxy.log_text().count("reloaded") > reloads)
+        assert proxy.log_text().count("needs a restart: pgshunt.workers") == reloads + 1
+        assert setting(proxy, "workers") == "1"
+
+
+def test_rows_are_not_looked_for_elsewhere_before_a_restart(make_proxy, app_postgres):
+    """Buckets that changed hands in the file only: the rows have not moved."""
+    where = {"host": app_postgres.host, "port": app_postgres.port, "dbname": "app"}
+    config = plain(app_postgres)
+    config["databases"]["app"] = {
+        "shards": [{"name": "left", **where}, {"name": "right", **where}],
+        "keyspaces": [{"name": "users", "type": "bigint",
+                       "buckets": [{"from": 0, "to": 4095, "shard": "left"}]}]}
+    proxy = make_proxy(config)
+    config["databases"]["app"]["keyspaces"][0]["buckets"][0]["shard"] = "right"
     proxy.reload(config)
-    proxy.wait_for_log("needs a restart: .*workers")
+    proxy.wait_for_log("needs a restart: databases.app.keyspaces")
+    assert [(row["shard"], row["buckets"]) for row in show(proxy, "SHARDS")] == [
+        ("left", 4096), ("right", 0)]
+
+
+def test_a_reload_tells_what_is_suspect(reloadable):
+    proxy, config = reloadable
+    config["pgshunt"]["admin_users"] = ["admin", "ghost"]
+    proxy.write_config(config)
+    console = proxy.connect("pgshunt", "admin")
+    with console.cursor() as cursor:
+        cursor.execute("RELOAD")
+    assert "ghost" in console.notices[-1]
+    console.close()
+    proxy.wait_for_log("config_warning.*ghost")
+
+
+def test_a_log_file_that_cannot_be_opened_changes_nothing(reloadable):
+    proxy, config = reloadable
+    config["pgshunt"] |= {"log_file": "/nowhere/pgshunt.log", "default_pool_size": 9}
+    proxy.write_config(config)
+    console = proxy.connect("pgshunt", "admin")
+    with console.cursor() as cursor, pytest.raises(psycopg2.Error, match="/nowhere/pgshunt.log"):
+        cursor.execute("RELOAD")
+    console.close()
+    proxy.wait_for_log("reload_failed.*/nowhere/pgshunt.log")
+    assert setting(proxy, "default_pool_size") == "1"
+    assert setting(proxy, "log_file") == ""
 
 
 def test_passwords_are_reloaded(make_proxy, app_postgres):

@@ -15,12 +15,17 @@ constexpr const char* kUsage =
     "\n"
     "Serves PostgreSQL clients as the TOML file FILE says (see configs/pgshunt.toml).\n"
     "\n"
-    "  --check     read and check FILE, print every problem, and exit: 0 if it is good, 1 if not\n"
-    "  --version   print the version and exit\n"
-    "  --help      print this and exit\n"
+    "  --check         read and check FILE, print every problem, and exit: 0 if it is good, 1 if "
+    "not\n"
+    "  -V, --version   print the version and exit\n"
+    "  -h, --help      print this and exit\n"
     "\n"
     "Signals: SIGTERM or SIGINT let transactions end and stop, a second one stops at once;\n"
     "SIGHUP reloads FILE and reopens the log; SIGUSR1 reopens the log.\n";
+
+bool is_one_of(const char* argument, const char* name, const char* short_name) {
+  return std::strcmp(argument, name) == 0 || std::strcmp(argument, short_name) == 0;
+}
 
 int fail(const std::string& message) {
   std::fprintf(stderr, "pgshunt: %s\n", message.c_str());
@@ -33,11 +38,11 @@ int main(int argc, char** argv) {
   bool check = false;
   std::string file;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--help") == 0) {
+    if (is_one_of(argv[i], "--help", "-h")) {
       std::fputs(kUsage, stdout);
       return 0;
     }
-    if (std::strcmp(argv[i], "--version") == 0) {
+    if (is_one_of(argv[i], "--version", "-V")) {
       std::puts("pgshunt " PGSHUNT_VERSION);
       return 0;
     }

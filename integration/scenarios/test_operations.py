@@ -110,8 +110,10 @@ def test_what_is_suspect_is_said(configuration):
 
 
 def test_words_on_the_command_line():
-    assert "Usage" in pgshunt("--help").stdout
-    assert pgshunt("--version").stdout.startswith("pgshunt ")
+    for word in ("--help", "-h"):
+        assert "Usage" in pgshunt(word).stdout
+    for word in ("--version", "-V"):
+        assert pgshunt(word).stdout.startswith("pgshunt ")
     assert pgshunt().returncode == 2
     assert pgshunt("--frob").returncode == 2
     done = pgshunt("/nowhere/pgshunt.toml")

@@ -47,7 +47,8 @@ class CancelSender final : public IoHandler {
 
  private:
   void connected(Result<Stream::Detached> result);
-  void finish();
+  // `settled`: the server has acted on the request, or will never see it.
+  void finish(bool settled);
 
   Worker& worker_;
   Pool& pool_;

@@ -1,5 +1,7 @@
 """Cancel requests: they end the query of the client they name, and of nobody else."""
 
+import socket
+import struct
 import threading
 import time
 
@@ -9,8 +11,8 @@ import pytest
 
 from harness import wait_until
 from harness.config import plain
-from harness.wire import (Wire, cancel_request, copy_data, errors, flush, query, rows, run,
-                          sync, types)
+from harness.wire import (CANCEL_CODE, Wire, cancel_request, copy_data, errors, flush, query, rows,
+                          run, sync, types)
 
 
 def cancel(client, proxy, *, pid=None, key=None):
@@ -154,6 +156,71 @@ def test_a_late_request_does_not_hit_the_next_client(proxy, alice, bob):
     worker.join()
     assert problems == []
     assert canceled
+
+
+class LateCancels:
+    """Before a server: keeps cancel requests back until release()."""
+
+    def __init__(self, server):
+        self._to = (server.host, server.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self._listener.getsockname()
+        self.held = threading.Event()
+        self._released = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        first = client.recv(65536)
+        if struct.unpack_from("!i", first, 4)[0] == CANCEL_CODE:
+            self.held.set()
+            self._released.wait(20)
+        server = socket.create_connection(self._to)
+        server.sendall(first)
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client)
+
+    @staticmethod
+    def _pump(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def release(self):
+        self._released.set()
+
+    def close(self):
+        self.release()
+        self._listener.close()
+
+
+def test_a_request_that_was_given_up_does_not_hit_the_next_client(make_proxy, app_postgres):
+    """It is still on its way when its time is over, so its server serves nobody any more."""
+    late = LateCancels(app_postgres)
+    config = plain(late, size=1, cancel_wait_timeout=0.3)
+    config["server_tls"] = {"mode": "disable"}
+    proxy = make_proxy(config)
+    with Wire(proxy, "app", user="app") as alice, Wire(proxy, "app", user="app") as bob:
+        first = alice.backend_pid()
+        alice.send(query("SELECT pg_sleep(0.5)"))
+        cancel(alice, proxy)
+        assert late.held.wait(10)
+        alice.until_ready()
+        wait_until(lambda: bob.backend_pid() != first)
+        bob.send(query("SELECT pg_sleep(0.5)"))
+        late.release()
+        assert errors(bob.until_ready()) == []
+    late.close()
 
 
 def test_a_pipeline_goes_on_behind_the_canceled_part(proxy, app_postgres, alice):

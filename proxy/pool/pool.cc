@@ -221,13 +221,16 @@ void Pool::adopt(Backend::Moved moved) {
   lend_to_first_waiter(here);
 }
 
-void Pool::cancel_finished(std::uint64_t backend_id) {
+void Pool::cancel_finished(std::uint64_t backend_id, bool settled) {
   for (const auto& backend : backends_) {
     if (backend->identity.id != backend_id) continue;
     --backend->cancels_under_way;
     const bool was_held = backend->state == Backend::State::kTested && backend->tracker.clean();
-    if (backend->cancels_under_way == 0 && was_held) make_available(*backend);
-    return;
+    // A request that may still arrive must not meet another client's query.
+    if (!settled) backend->close_when_idle = true;
+    if (backend->cancels_under_way > 0 || !was_held) return;
+    if (backend->close_when_idle) return discard(*backend, "retired");
+    return make_available(*backend);
   }
 }
 

@@ -100,8 +100,8 @@ class Pool final : public BackendDriver {
 
   // A server from another worker, for this worker's oldest waiter.
   void adopt(Backend::Moved moved);
-  // The outcome of a CancelRequest to one of our servers is known; it may be lent again.
-  void cancel_finished(std::uint64_t backend_id);
+  // A CancelRequest to one of our servers is over. Once it is settled the server may be lent again.
+  void cancel_finished(std::uint64_t backend_id, bool settled);
   // Another worker has waiters and we may have idle servers.
   void hand_over_idle();
 

@@ -1,6 +1,8 @@
 #include "proxy/database.h"
 
 #include <atomic>
+#include <fstream>
+#include <iterator>
 
 #include "proxy/auth/userlist.h"
 #include "proxy/config/report.h"
@@ -42,6 +44,14 @@ ShardKeyType to_key_type(KeyType type) {
   return ShardKeyType::kInt8;
 }
 
+// The salt shown to a stranger must outlast a restart, as those of stored secrets do: it would give
+// away that there is no such user. Nothing else that is kept secret is beyond guessing; without a
+// key it is random.
+std::string mock_secret_seed(const Config& config) {
+  std::ifstream key(config.client_tls.key_file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(key), {}};
+}
+
 std::shared_ptr<const ClientLoginPolicy> make_login_policy(const Config& config) {
   auto policy = std::make_shared<ClientLoginPolicy>();
   std::vector<HbaRule> rules = config.hba;
@@ -63,7 +73,7 @@ std::shared_ptr<const ClientLoginPolicy> make_login_policy(const Config& config)
   for (const auto& [name, database] : config.databases) {
     policy->lookup_unknown_users |= !database.auth_user.empty();
   }
-  static const std::string kSecret = make_mock_secret({});
+  static const std::string kSecret = make_mock_secret(mock_secret_seed(config));
   policy->mock_secret = kSecret;
   return policy;
 }

@@ -8,7 +8,8 @@ import psycopg2
 import pytest
 
 from harness.config import plain
-from harness.wire import ServerClosed, ServerError, Wire, errors, query, rows, startup, types
+from harness.wire import (ServerClosed, ServerError, Wire, errors, message, query, rows, startup,
+                          types)
 
 
 def tls_files(authority, mode="require", **more):
@@ -140,6 +141,26 @@ def test_what_a_stranger_learns(guarded, app_postgres):
     with pytest.raises(ServerError, match="28P01"):
         Wire(proxy, "nowhere", user="app", password="wrong", tls=True)
     proxy.wait_for_log("wrong password")
+
+
+def salt_shown_to(proxy, user):
+    with Wire(proxy) as client:
+        client.send_bytes(startup(user, "app"))
+        assert client.receive().body[:4] == struct.pack("!i", 10)
+        first = b"n,,n=,r=abcdefghijklmnop"
+        client.send(message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
+        challenge = client.receive().body[4:].decode()
+        return dict(part.split("=", 1) for part in challenge.split(","))["s"]
+
+
+def test_the_salt_of_a_stranger_outlasts_a_restart(guarded, app_postgres):
+    """As that of a stored secret does."""
+    proxy = guarded(secret=stored(app_postgres, "scram-sha-256"))
+    before = [salt_shown_to(proxy, user) for user in ("app", "nobody", "nobody else")]
+    proxy.stop()
+    proxy.start()
+    assert [salt_shown_to(proxy, user) for user in ("app", "nobody", "nobody else")] == before
+    assert len(set(before)) == 3
 
 
 # --- users from files and servers --------------------------------------------------------------

@@ -163,6 +163,28 @@ def test_the_salt_of_a_stranger_outlasts_a_restart(guarded, app_postgres):
     assert len(set(before)) == 3
 
 
+def test_every_failed_login_is_logged(guarded):
+    proxy = guarded("password", client_login_timeout=0.5)
+    who = r"login_failed client=127.0.0.1:\d+"
+    with pytest.raises(ServerError):
+        Wire(proxy, "nowhere", user="app", password="app", tls=True)
+    proxy.wait_for_log(who + r" database=nowhere user=app sqlstate=3D000")
+    with pytest.raises(ServerError):
+        Wire(proxy, "pgshunt", user="app", password="app", tls=True)
+    proxy.wait_for_log(who + r" database=pgshunt user=app sqlstate=42501")
+    with Wire(proxy) as silent:
+        silent.send_bytes(struct.pack("!ii", 8, 80877103))
+        assert silent.until_closed() is not None
+    proxy.wait_for_log(who + " sqlstate=08P01: client_login_timeout")
+    with socket.create_connection((proxy.host, proxy.port)) as old:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            direct_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            direct_context.check_hostname, direct_context.verify_mode = False, ssl.CERT_NONE
+            direct_context.set_alpn_protocols(["http/1.1"])
+            direct_context.wrap_socket(old)
+    proxy.wait_for_log(who + " sqlstate=08006: TLS handshake failed")
+
+
 # --- users from files and servers --------------------------------------------------------------
 
 

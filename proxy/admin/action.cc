@@ -4,7 +4,6 @@
 
 #include "proxy/admin/ask_workers.h"
 #include "proxy/database.h"
-#include "proxy/log/log.h"
 #include "proxy/proxy.h"
 #include "proxy/session/conversations.h"
 #include "proxy/session/session.h"
@@ -83,7 +82,6 @@ Action::Action(Worker& worker, AdminCommand command, Done done)
       poll_(worker.loop(), [this] { wait_until_none(remaining_); }) {}
 
 void Action::start() {
-  log_event(LogLevel::kInfo, "console_command", {.database = command_.name}, command_.tag());
   if (!command_.name.empty() && !database_exists()) {
     finish_later(Error{sqlstate::kInvalidCatalogName,
                        "there is no database \"" + command_.name + "\"",

@@ -292,6 +292,15 @@ std::string_view AdminCommand::tag() const {
   return "";
 }
 
+std::string AdminCommand::text() const {
+  std::string out(tag());
+  if (!name.empty()) out += " " + name;
+  if (verb == AdminVerb::kKillClient) out += " " + std::to_string(client);
+  if (when == ShutdownWhen::kServersFree) out += " WAIT_FOR_SERVERS";
+  if (when == ShutdownWhen::kClientsGone) out += " WAIT_FOR_CLIENTS";
+  return out;
+}
+
 bool AdminCommand::only_shows() const {
   switch (verb) {
     case AdminVerb::kEmpty:

@@ -52,6 +52,8 @@ struct AdminCommand {
 
   // The word in CommandComplete.
   std::string_view tag() const;
+  // With what it is about: "PAUSE app", "KILL_CLIENT 42".
+  std::string text() const;
   // Looks, and changes nothing: what stats_users may do.
   bool only_shows() const;
 };

@@ -269,6 +269,8 @@ Status AdminConsole::Impl::permitted(const AdminCommand& command) const {
   const std::string& user = session_.state().user;
   if (contains(config.admin_users, user)) return Ok{};
   if (command.only_shows() && contains(config.stats_users, user)) return Ok{};
+  session_.log(LogLevel::kWarning, "console_refused", command.text(),
+               sqlstate::kInsufficientPrivilege.view());
   return Error{sqlstate::kInsufficientPrivilege,
                "user \"" + user + "\" may not use " + std::string(command.tag()),
                "That takes a user of admin_users."};
@@ -323,6 +325,7 @@ void AdminConsole::Impl::show(const AdminCommand& command, const std::string* po
 }
 
 void AdminConsole::Impl::act(const AdminCommand& command, bool simple) {
+  session_.log(LogLevel::kInfo, "console_command", command.text());
   busy_ = true;
   action_ = std::make_shared<Action>(
       worker_, command,

@@ -71,19 +71,21 @@ void Session::read() {
         continue;
       }
       if (result == IoResult::kWouldBlock) break;
-      close(result == IoResult::kClosed ? "client closed the connection" : stream_.error().message);
-      return;
+      return lost(result);
     }
     const IoResult result = stream_.read(scratch.data() + kept, scratch.size() - kept, got);
     if (result == IoResult::kWouldBlock) break;
-    if (result != IoResult::kOk) {
-      close(result == IoResult::kClosed ? "client closed the connection" : stream_.error().message);
-      return;
-    }
+    if (result != IoResult::kOk) return lost(result);
     std::memcpy(scratch.data(), in_.data(), kept);
     serve({scratch.data(), kept + got});
   } while (!closed_ && reading_ && stream_.has_pending());
   if (tls_pending_ && !closed_) serve_kept();
+}
+
+void Session::lost(IoResult result) {
+  if (result == IoResult::kClosed) return close("client closed the connection");
+  if (tls_pending_) log_failed_login(stream_.error());
+  close(stream_.error().message);
 }
 
 void Session::serve(std::string_view bytes) {
@@ -200,17 +202,13 @@ void Session::send_error(const Error& error, TransactionStatus transaction, bool
   if (ready) append_ready_for_query(out, transaction);
   enqueue(out);
   out.clear();
-  log_event(LogLevel::kDebug, "request_refused",
-            {.client = facts_.client_address,
-             .database = state_.database,
-             .user = state_.user,
-             .sqlstate = error.code.view()},
-            error.message);
+  log(LogLevel::kDebug, "request_refused", error.message, error.code.view());
   flush();
 }
 
 void Session::close_with(const Error& error) {
   if (closed_) return;
+  if (!conversation_) log_failed_login(error);
   std::string message;
   append_error_response(message, Severity::kFatal, error);
   enqueue(message);
@@ -222,9 +220,7 @@ void Session::close(std::string_view why) {
   if (closed_) return;
   closed_ = true;
   if (conversation_ && worker_.snapshot()->config->log_disconnections) {
-    log_event(LogLevel::kInfo, "client_closed",
-              {.client = facts_.client_address, .database = state_.database, .user = state_.user},
-              why);
+    log(LogLevel::kInfo, "client_closed", why);
   }
   if (pinned_in_) --pinned_in_->pinned;
   pinned_in_ = nullptr;
@@ -234,6 +230,28 @@ void Session::close(std::string_view why) {
   if (greeting_) worker_.bury(std::move(greeting_));
   stream_.want_read(false);
   worker_.session_ended(*this);
+}
+
+// --- log -----------------------------------------------------------------------------------------
+
+void Session::log(LogLevel level, std::string_view event, std::string_view message,
+                  std::string_view sqlstate, std::string_view shard) const {
+  if (!log_enabled(level)) return;
+  std::string client = facts_.client_address;
+  if (client.find(':') != client.npos) client = "[" + client + "]";
+  if (facts_.client_port != 0) client += ":" + std::to_string(facts_.client_port);
+  log_event(level, event,
+            {.client = client,
+             .database = login_ ? login_->database() : state_.database,
+             .user = login_ ? login_->user() : state_.user,
+             .shard = shard,
+             .sqlstate = sqlstate},
+            message);
+}
+
+void Session::log_failed_login(const Error& error) const {
+  if (!worker_.snapshot()->config->log_pooler_errors) return;
+  log(LogLevel::kWarning, "login_failed", error.message, error.code.view());
 }
 
 // --- login ---------------------------------------------------------------------------------------
@@ -267,6 +285,7 @@ std::size_t Session::advance_login(std::string_view bytes) {
                    : stream_.start_tls_server(context);
         if (direct) consumed = bytes.size();
         if (!started) {
+          log_failed_login(started.error());
           close(started.error().message);
           return consumed;
         }
@@ -287,14 +306,7 @@ std::size_t Session::advance_login(std::string_view bytes) {
         return consumed;
       case ClientLoginStepKind::kReject:
         flush();
-        if (worker_.snapshot()->config->log_pooler_errors) {
-          log_event(LogLevel::kWarning, "login_failed",
-                    {.client = facts_.client_address,
-                     .database = login_->database(),
-                     .user = login_->user(),
-                     .sqlstate = login_->error().code.view()},
-                    login_->error().message);
-        }
+        log_failed_login(login_->error());
         close(login_->error().message);
         return consumed;
       case ClientLoginStepKind::kClose:
@@ -403,9 +415,8 @@ void Session::greeted() {
   out.clear();
   parameters_changed();
   if (worker_.snapshot()->config->log_connections) {
-    log_event(LogLevel::kInfo, "client_login",
-              {.client = facts_.client_address, .database = state_.database, .user = state_.user},
-              stream_.tls() ? stream_.tls_description() : std::string("plain"));
+    log(LogLevel::kInfo, "client_login",
+        stream_.tls() ? stream_.tls_description() : std::string("plain"));
   }
   conversation_ = make_conversation(*this, client_->credentials);
   client_.reset();
@@ -439,13 +450,8 @@ void Session::parameters_changed() {
 
 void Session::note_error(Pool& pool, const ErrorResponseView& error) {
   if (!log_enabled(LogLevel::kDebug)) return;
-  log_event(LogLevel::kDebug, "query_error",
-            {.client = facts_.client_address,
-             .database = state_.database,
-             .user = state_.user,
-             .shard = pool.spec().shard,
-             .sqlstate = error.field(error_field::kSqlstate)},
-            error.message());
+  log(LogLevel::kDebug, "query_error", error.message(), error.field(error_field::kSqlstate),
+      pool.spec().shard);
 }
 
 bool Session::reserve_pin(Pool& pool) {
@@ -481,9 +487,7 @@ void Session::set_pins(Pool& pool, std::uint32_t pins) {
     pinned_in_ = nullptr;
   }
   state_.pins = pins;
-  log_event(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned",
-            {.client = facts_.client_address, .database = state_.database, .user = state_.user},
-            describe_pins(pins));
+  log(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned", describe_pins(pins));
 }
 
 void Session::count_query(Pool& pool, TimePoint sent_at, bool transaction_ended) {

@@ -13,6 +13,7 @@
 #include "protocol/backend.h"
 #include "proxy/auth/client_login.h"
 #include "proxy/config/config.h"
+#include "proxy/log/log.h"
 #include "proxy/net/stream.h"
 #include "proxy/session/conversation.h"
 #include "proxy/session/session_state.h"
@@ -108,15 +109,20 @@ class Session final : public IoHandler {
     std::uint32_t cancel_pid = 0;
   };
   const Facts& facts() const { return facts_; }
+  // A line of the log about this client.
+  void log(LogLevel level, std::string_view event, std::string_view message,
+           std::string_view sqlstate = {}, std::string_view shard = {}) const;
 
  private:
   void read();
+  void lost(IoResult result);
   void serve(std::string_view bytes);
   std::size_t consume(std::string_view bytes);
   std::size_t advance_login(std::string_view bytes);
   void accepted();
   bool count_client(const std::string& key, std::uint32_t limit);
   void greet_for_console();
+  void log_failed_login(const Error& error) const;
   void serve_kept();
 
   Worker& worker_;

@@ -1,6 +1,8 @@
 """The admin console: PgBouncer's commands with PgBouncer's columns, gathered from all workers."""
 
 import asyncio
+import os
+import socket
 import struct
 import threading
 
@@ -27,7 +29,15 @@ STATS_COLUMNS = ["database", "total_server_assignment_count", "total_xact_count"
                  "avg_query_time", "avg_wait_time"]
 TOPICS = ["POOLS", "CLIENTS", "SERVERS", "SOCKETS", "ACTIVE_SOCKETS", "STATS", "STATS_TOTALS",
           "STATS_AVERAGES", "TOTALS", "DATABASES", "USERS", "LISTS", "CONFIG", "MEM", "VERSION",
-          "STATE", "PINS", "SHARDS", "KEYSPACES", "TABLES"]
+          "STATE", "DNS_HOSTS", "DNS_ZONES", "PINS", "SHARDS", "KEYSPACES", "TABLES"]
+# As SHOW TOTALS of PgBouncer has them, with "total_" or "avg_" before.
+TOTALS = ["server_assignment_count", "xact_count", "query_count", "client_bytes", "server_bytes",
+          "xact_time", "query_time", "wait_time", "ps_client_parse_count",
+          "ps_server_parse_count", "ps_bind_count"]
+# PgBouncer's part of SHOW LISTS.
+LISTS = ["databases", "users", "peers", "pools", "peer_pools", "free_clients", "used_clients",
+         "login_clients", "free_servers", "used_servers", "dns_names", "dns_zones", "dns_queries",
+         "dns_pending"]
 
 
 def with_console(server, **general):
@@ -120,6 +130,9 @@ def test_every_topic_can_be_shown(proxy, console):
     assert set(STATS_COLUMNS) <= set(console("SHOW STATS")[0])
     assert list(console("SHOW CONFIG")[0]) == ["key", "value", "default", "changeable"]
     assert console.one("SHOW CONFIG", key="default_pool_size")["value"] == "3"
+    assert [row["name"] for row in console("SHOW TOTALS")] == [
+        prefix + name for prefix in ("total_", "avg_") for name in TOTALS]
+    assert [row["list"] for row in console("SHOW LISTS")][:len(LISTS)] == LISTS
     assert console.one("SHOW LISTS", list="workers")["items"] == 2
     console("SHOW HELP")
     assert "SHOW SHARDS" in console.connection.notices[-1]
@@ -223,6 +236,31 @@ def test_watchers_may_look_and_nothing_else(proxy):
                     "DISABLE app", "RECONNECT", "WAIT_CLOSE"):
         assert watcher.error(command).pgcode == "42501", command
     assert watcher("SHOW STATE")[0] == {"key": "active", "value": "yes"}
+    proxy.wait_for_log(r"console_refused client=127.0.0.1:\d+ database=pgshunt user=watcher "
+                       r"sqlstate=42501: KILL_CLIENT 1\n")
+
+
+def test_who_ordered_what_is_logged(proxy, console):
+    console("PAUSE app")
+    console("RESUME app")
+    with socket.socket(fileno=os.dup(console.connection.fileno())) as own:
+        port = own.getsockname()[1]
+    for command in ("PAUSE app", "RESUME app"):
+        proxy.wait_for_log(f"console_command client=127.0.0.1:{port} database=pgshunt user=admin: "
+                           f"{command}\n")
+
+
+def test_names_looked_up_are_shown(make_proxy, app_postgres):
+    config = with_console(app_postgres)
+    config["databases"]["named"] = {"host": "localhost", "port": app_postgres.port, "dbname": "app"}
+    proxy = make_proxy(config)
+    run(client(proxy, "named"), "SELECT 1")
+    console = Console(proxy)
+    host, = console("SHOW DNS_HOSTS")
+    assert host["hostname"] == "localhost" and 0 <= host["ttl"] <= 15
+    assert "127.0.0.1" in host["addrs"].split(",")
+    assert console.one("SHOW LISTS", list="dns_names")["items"] == 1
+    assert console("SHOW DNS_ZONES") == []
 
 
 def test_strangers_stay_outside(proxy):

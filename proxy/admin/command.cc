@@ -320,6 +320,7 @@ bool AdminCommand::only_shows() const {
 std::string_view admin_help() {
   return "\n\tSHOW HELP|POOLS|CLIENTS|SERVERS|DATABASES|USERS|CONFIG|VERSION|STATE\n"
          "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS|LISTS|MEM|SOCKETS|ACTIVE_SOCKETS\n"
+         "\tSHOW DNS_HOSTS|DNS_ZONES\n"
          "\tSHOW SHARDS|KEYSPACES|TABLES|PINS\n"
          "\tPAUSE [database]\n"
          "\tRESUME [database]\n"

@@ -61,7 +61,7 @@ ResultSet show_rows(ShowTopic topic, Worker& worker, const std::vector<WorkerRep
       show_users(out, *snapshot.config, reports);
       break;
     case ShowTopic::kLists:
-      show_lists(out, snapshot, reports);
+      show_lists(out, snapshot, worker.resolver(), reports);
       break;
     case ShowTopic::kConfig:
       show_config(out, *snapshot.config);
@@ -75,6 +75,11 @@ ResultSet show_rows(ShowTopic topic, Worker& worker, const std::vector<WorkerRep
     case ShowTopic::kState:
       show_state(out, proxy);
       break;
+    case ShowTopic::kDnsHosts:
+      show_dns_hosts(out, worker.resolver());
+      break;
+    case ShowTopic::kDnsZones:
+      break;  // whole zones are not watched: there is none
     case ShowTopic::kPins:
       show_pins(out, reports);
       break;

@@ -31,6 +31,8 @@ enum class ShowTopic : std::uint8_t {
   kMem,
   kVersion,
   kState,
+  kDnsHosts,
+  kDnsZones,
   kPins,
   kShards,
   kKeyspaces,

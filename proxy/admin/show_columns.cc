@@ -175,6 +175,9 @@ constexpr AdminColumn kMem[] = {
 constexpr AdminColumn kVersion[] = {{"version", kText}};
 constexpr AdminColumn kState[] = {{"key", kText}, {"value", kText}};
 
+constexpr AdminColumn kDnsHosts[] = {{"hostname", kText}, {"ttl", kInt8}, {"addrs", kText}};
+constexpr AdminColumn kDnsZones[] = {{"zonename", kText}, {"serial", kInt8}, {"count", kInt4}};
+
 constexpr AdminColumn kPins[] = {
     {"database", kText},    {"user", kText},       {"client_id", kInt8}, {"client_addr", kText},
     {"client_port", kInt4}, {"shard", kText},      {"server_id", kInt8}, {"server_addr", kText},
@@ -201,11 +204,12 @@ constexpr AdminColumn kTables[] = {
 }  // namespace
 
 std::span<const std::string_view> show_topic_names() {
-  static constexpr std::array<std::string_view, 20> kNames = {
-      "POOLS", "CLIENTS",      "SERVERS",        "SOCKETS",   "ACTIVE_SOCKETS",
-      "STATS", "STATS_TOTALS", "STATS_AVERAGES", "TOTALS",    "DATABASES",
-      "USERS", "LISTS",        "CONFIG",         "MEM",       "VERSION",
-      "STATE", "PINS",         "SHARDS",         "KEYSPACES", "TABLES"};
+  static constexpr std::array<std::string_view, 22> kNames = {
+      "POOLS",     "CLIENTS",      "SERVERS",        "SOCKETS", "ACTIVE_SOCKETS",
+      "STATS",     "STATS_TOTALS", "STATS_AVERAGES", "TOTALS",  "DATABASES",
+      "USERS",     "LISTS",        "CONFIG",         "MEM",     "VERSION",
+      "STATE",     "DNS_HOSTS",    "DNS_ZONES",      "PINS",    "SHARDS",
+      "KEYSPACES", "TABLES"};
   static_assert(kNames.size() == static_cast<std::size_t>(ShowTopic::kTables) + 1);
   return kNames;
 }
@@ -242,6 +246,10 @@ std::span<const AdminColumn> show_columns(ShowTopic topic) {
       return kVersion;
     case ShowTopic::kState:
       return kState;
+    case ShowTopic::kDnsHosts:
+      return kDnsHosts;
+    case ShowTopic::kDnsZones:
+      return kDnsZones;
     case ShowTopic::kPins:
       return kPins;
     case ShowTopic::kShards:

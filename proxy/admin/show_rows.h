@@ -57,10 +57,12 @@ void show_pins(ResultSet& out, Reports reports);
 // show_server_side.cc: the process and its configuration
 void show_databases(ResultSet& out, const Proxy& proxy, const Snapshot& snapshot, Reports reports);
 void show_users(ResultSet& out, const Config& config, Reports reports);
-void show_lists(ResultSet& out, const Snapshot& snapshot, Reports reports);
+void show_lists(ResultSet& out, const Snapshot& snapshot, const Resolver& resolver,
+                Reports reports);
 void show_config(ResultSet& out, const Config& config);
 void show_mem(ResultSet& out, Reports reports);
 void show_state(ResultSet& out, const Proxy& proxy);
+void show_dns_hosts(ResultSet& out, const Resolver& resolver);
 // show_sharding.cc
 void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports);
 void show_keyspaces(ResultSet& out, const Snapshot& snapshot);

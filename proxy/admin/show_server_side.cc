@@ -1,4 +1,4 @@
-// The process and its configuration: DATABASES, USERS, LISTS, CONFIG, MEM, STATE.
+// The process and its configuration: DATABASES, USERS, LISTS, CONFIG, MEM, STATE, DNS_HOSTS.
 #include <unistd.h>
 
 #include <fstream>
@@ -89,7 +89,8 @@ void show_users(ResultSet& out, const Config& config, Reports reports) {
   }
 }
 
-void show_lists(ResultSet& out, const Snapshot& snapshot, Reports reports) {
+void show_lists(ResultSet& out, const Snapshot& snapshot, const Resolver& resolver,
+                Reports reports) {
   const PoolTotals pools = add_up_pools(reports);
   std::uint32_t free_servers = 0;
   std::uint32_t used_servers = 0;
@@ -113,6 +114,10 @@ void show_lists(ResultSet& out, const Snapshot& snapshot, Reports reports) {
   out.add("login_clients").add(in_login);
   out.add("free_servers").add(free_servers);
   out.add("used_servers").add(used_servers);
+  out.add("dns_names").add(resolver.known().size());
+  out.add("dns_zones").add(0);
+  out.add("dns_queries").add(resolver.queries());
+  out.add("dns_pending").add(0);
   out.add("workers").add(reports.size());
 }
 
@@ -142,6 +147,16 @@ void show_mem(ResultSet& out, Reports reports) {
   add("pool_cache", sizeof(Pool), pools);
   add("statement_cache", sizeof(Statement), statements);
   add("process_resident", 1, resident_bytes());
+}
+
+void show_dns_hosts(ResultSet& out, const Resolver& resolver) {
+  for (const Resolver::Known& known : resolver.known()) {
+    std::string addresses;
+    for (const SocketAddress& address : known.addresses) {
+      addresses += (addresses.empty() ? "" : ",") + address.host();
+    }
+    out.add(known.host).add(whole_seconds(known.time_left)).add(addresses);
+  }
 }
 
 void show_state(ResultSet& out, const Proxy& proxy) {

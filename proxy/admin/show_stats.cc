@@ -73,18 +73,19 @@ void show_totals(ResultSet& out, Reports reports) {
     all.totals += database.totals;
     all.last_period += database.last_period;
   }
+  // Here PgBouncer has the names of its variables, not those of SHOW STATS.
   const auto add = [&](const std::string& prefix, const PoolStatistics& s) {
     out.add(prefix + "server_assignment_count").add(s.server_assignments);
     out.add(prefix + "xact_count").add(s.transactions);
     out.add(prefix + "query_count").add(s.queries);
-    out.add(prefix + "bytes_received").add(s.bytes_received);
-    out.add(prefix + "bytes_sent").add(s.bytes_sent);
+    out.add(prefix + "client_bytes").add(s.bytes_received);
+    out.add(prefix + "server_bytes").add(s.bytes_sent);
     out.add(prefix + "xact_time").add(s.transaction_time_us);
     out.add(prefix + "query_time").add(s.query_time_us);
     out.add(prefix + "wait_time").add(s.wait_time_us);
-    out.add(prefix + "client_parse_count").add(s.client_parses);
-    out.add(prefix + "server_parse_count").add(s.server_parses);
-    out.add(prefix + "bind_count").add(s.binds);
+    out.add(prefix + "ps_client_parse_count").add(s.client_parses);
+    out.add(prefix + "ps_server_parse_count").add(s.server_parses);
+    out.add(prefix + "ps_bind_count").add(s.binds);
   };
   add("total_", all.totals);
   add("avg_", averages_of(all.last_period, period_seconds(reports)));

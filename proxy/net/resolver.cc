@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -154,6 +155,25 @@ Resolver::Question Resolver::resolve(EventLoop& loop, const std::string& host, s
   }
   waiting.push_back(question.waiter_);
   return question;
+}
+
+std::vector<Resolver::Known> Resolver::known() const {
+  std::vector<Known> out;
+  {
+    const std::lock_guard lock(state_->mutex);
+    const TimePoint now = Clock::now();
+    for (const auto& [host, cached] : state_->cache) {
+      if (cached.until <= now) continue;
+      out.push_back({host, cached.until - now, cached.answer ? *cached.answer : SocketAddresses{}});
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const Known& a, const Known& b) { return a.host < b.host; });
+  return out;
+}
+
+std::size_t Resolver::queries() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->waiters.size();
 }
 
 void Resolver::work(const std::shared_ptr<State>& state) {

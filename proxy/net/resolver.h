@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocol/result.h"
 #include "proxy/net/event_loop.h"
@@ -61,6 +62,15 @@ class Resolver {
 
   // What needs no look-up: addresses, Unix socket directories, and what the cache still knows.
   std::optional<Result<SocketAddresses>> at_once(const std::string& host, std::uint16_t port);
+
+  // A name in the cache: no addresses if it was not found.
+  struct Known {
+    std::string host;
+    Clock::duration time_left;
+    SocketAddresses addresses;
+  };
+  std::vector<Known> known() const;  // by name
+  std::size_t queries() const;       // names being looked up or waiting for it
 
   // Asks; `callback` is called on `loop`, never from inside this call.
   [[nodiscard]] Question resolve(EventLoop& loop, const std::string& host, std::uint16_t port,

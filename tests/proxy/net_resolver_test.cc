@@ -70,6 +70,23 @@ std::string ask(EventLoop& loop, Resolver& resolver, const std::string& host, st
   return answer.text;
 }
 
+TEST(Resolver, TellsWhatItKnows) {
+  Names names;
+  Resolver resolver({}, names.system());
+  EventLoop loop;
+  ask(loop, resolver, "db.example", 1);
+  ask(loop, resolver, "missing", 1);
+  const auto known = resolver.known();
+  ASSERT_EQ(known.size(), 2u);
+  EXPECT_EQ(known[0].host, "db.example");
+  EXPECT_EQ(known[0].addresses.at(0).host(), "10.1.2.3");
+  EXPECT_GT(known[0].time_left, std::chrono::seconds(10));
+  EXPECT_LE(known[0].time_left, std::chrono::seconds(15));
+  EXPECT_EQ(known[1].host, "missing");
+  EXPECT_TRUE(known[1].addresses.empty());
+  EXPECT_EQ(resolver.queries(), 0u);
+}
+
 TEST(Resolver, AnswersAddressesAndSocketDirectoriesAtOnce) {
   Names names;
   names.hold();  // nobody may ask

@@ -175,7 +175,6 @@ struct Config {
   Seconds client_login_timeout{60};
   Seconds idle_transaction_timeout{0};
   Seconds transaction_timeout{0};
-  Seconds suspend_timeout{10};
   std::uint32_t max_prepared_statements = 200;  // per server connection
   std::uint32_t max_client_prepared_statements = 65536;
   PinPolicy pinning = PinPolicy::kAllow;

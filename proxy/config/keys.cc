@@ -90,8 +90,6 @@ constexpr KeySpec<Config> kGeneral[] = {
      "Clients idle in a transaction are disconnected after this; 0 for never."},
     {"transaction_timeout", &Config::transaction_timeout, kTime, kReload,
      "Longest transaction; 0 for no limit."},
-    {"suspend_timeout", &Config::suspend_timeout, kTime, kReload,
-     "How long SUSPEND and a shutdown wait for data under way."},
     {"max_prepared_statements", &Config::max_prepared_statements, kCount, kReload,
      "Prepared statements kept on one server connection."},
     {"max_client_prepared_statements", &Config::max_client_prepared_statements, kAtLeastOne,

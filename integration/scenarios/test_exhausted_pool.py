@@ -6,8 +6,8 @@ import pytest
 
 from harness import wait_until
 from harness.config import plain
-from harness.wire import (ServerError, Wire, copy_data, errors, message, query, rows, run, sync,
-                          types)
+from harness.wire import (ServerError, Wire, copy_data, errors, message, query, rows, run, startup,
+                          sync, types)
 from pooling import Clients
 
 
@@ -334,6 +334,25 @@ def test_no_more_servers_are_pinned_than_allowed(clients_of):
     wait_until(lambda: not errors(second.ask(query("CREATE TEMP TABLE pinned (n int)"))))
     second.close()
     wait_until(lambda: not errors(first.ask(query("CREATE TEMP TABLE pinned (n int)"))))
+
+
+def test_a_login_that_waits_for_a_server_has_query_wait_timeout(clients_of):
+    client = clients_of(client_login_timeout=0.3, query_wait_timeout=2)
+    console = client.proxy.connect("pgshunt", "admin")
+    with console.cursor() as cursor:
+        cursor.execute("PAUSE app")
+    began = time.monotonic()
+    with pytest.raises(ServerError, match="query_wait_timeout"):
+        client()
+    assert time.monotonic() - began > 1.5
+    waiting = Wire(client.proxy, "app", user="app", login=False)
+    waiting.send_bytes(startup("app", "app"))
+    wait_until(lambda: pool(client.proxy, "maxwait") >= 1)     # longer than a login may take
+    with console.cursor() as cursor:
+        cursor.execute("RESUME app")
+    assert waiting.until_ready()[-1].type == "Z"
+    waiting.close()
+    console.close()
 
 
 def test_servers_are_checked_before_use(clients_of, app_postgres):

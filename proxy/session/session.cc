@@ -35,7 +35,7 @@ Session::Session(Worker& worker, int fd, ClientPeer peer, std::uint16_t port)
   state_.id = worker.proxy().next_session_id();
   facts_.client_address = peer.unix_socket ? "unix" : peer.address.to_string();
   facts_.client_port = port;
-  facts_.connected_at = facts_.last_request = worker.loop().now();
+  facts_.connected_at = facts_.last_request = login_since_ = worker.loop().now();
   login_ = std::make_unique<ClientLogin>(worker.snapshot()->login_policy, std::move(peer));
 }
 
@@ -540,10 +540,13 @@ void Session::channel_failed(const Error& error) {
 void Session::tick(TimePoint now) {
   const Config& config = *worker_.snapshot()->config;
   if (!conversation_) {
-    if (passed(facts_.connected_at, config.client_login_timeout, now)) {
-      close_with({sqlstate::kProtocolViolation, "client_login_timeout", {}});
-    } else if (greeting_ && passed(greeting_->waiting_since(), config.query_wait_timeout, now)) {
+    // A client that has proven who it is waits for its first server as it would for any other.
+    const TimePoint waiting = greeting_ ? greeting_->waiting_since() : TimePoint{};
+    if (waiting != TimePoint{}) login_since_ = now;
+    if (passed(waiting, config.query_wait_timeout, now)) {
       close_with(waited_too_long());
+    } else if (passed(login_since_, config.client_login_timeout, now)) {
+      close_with({sqlstate::kProtocolViolation, "client_login_timeout", {}});
     }
     return;
   }

@@ -142,6 +142,7 @@ class Session final : public IoHandler {
   Pool* pinned_in_ = nullptr;      // counts this session among its pinned ones
   Pool* pin_place_in_ = nullptr;   // has a place for it among those it may pin
   TimePoint transaction_since_{};  // seen by tick()
+  TimePoint login_since_{};        // begins anew when a wait for a server ends
   PoolMode pool_mode_ = PoolMode::kTransaction;
   bool standard_conforming_strings_ = true;
   bool reading_ = true;

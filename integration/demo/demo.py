@@ -2,8 +2,8 @@
 server for change feeds, and pgshunt in front of them. Everything lives in one folder.
 
   PGSHUNT_STATE        that folder (default: .state/demo in the source tree)
-  PGSHUNT_PORT         where pgshunt listens (default: 6432)
-  PGSHUNT_DEMO_PORTS   first of the five ports of the servers (default: 64321)
+  PGSHUNT_PORT         where pgshunt listens (default: where it did last time, 6432 at first)
+  PGSHUNT_DEMO_PORTS   first of the five ports of the servers (default: as before, 64321 at first)
   PGSHUNT_DEMO_USERS   how many users to make up (default: 20000)
   PGSHUNT_DEMO_FSYNC   off: quick on a slow disk, lost in a power cut (default: on)
 """
@@ -24,8 +24,6 @@ from harness.run import processes_in, server_account, signal_all
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 USER = PASSWORD = "demo"
-PORT = int(os.environ.get("PGSHUNT_PORT", 6432))
-FIRST_SERVER_PORT = int(os.environ.get("PGSHUNT_DEMO_PORTS", 64321))
 USERS = int(os.environ.get("PGSHUNT_DEMO_USERS", 20000))
 SERVERS = ("shard1", "shard2", "shard3", "replica1", "feed")
 SHARDS = SERVERS[:3]
@@ -58,12 +56,30 @@ class Demo:
         self.folder = state_folder()
         self.proxy_folder = self.folder / "pgshunt"
         self.loaded = self.folder / "loaded"
+        self.complete = self.folder / "servers-complete"
+        self.ports = self.folder / "ports"
+        self.find_ports()
         # Losing the last moments in a power cut is fine here and makes loading quick.
         settings = {"synchronous_commit": "off", "log_min_messages": "warning",
                     "fsync": os.environ.get("PGSHUNT_DEMO_FSYNC", "on")}
         self.servers = {name: PostgresServer(self.folder / name, name, settings=settings,
-                                             port=FIRST_SERVER_PORT + offset)
+                                             port=self.first_server_port + offset)
                         for offset, name in enumerate(SERVERS)}
+
+    def find_ports(self):
+        """pgshunt may move from one start to the next. The servers stay: they know each other."""
+        self.last_port, made_at = 6432, 64321
+        if self.ports.exists():
+            self.last_port, made_at = map(int, self.ports.read_text().split())
+        self.port = int(os.environ.get("PGSHUNT_PORT", self.last_port))
+        self.first_server_port = int(os.environ.get("PGSHUNT_DEMO_PORTS", made_at))
+        if self.complete.exists() and self.ports.exists() and self.first_server_port != made_at:
+            sys.exit(f"the servers in {self.folder} were made for the ports from {made_at} on; unset "
+                     "PGSHUNT_DEMO_PORTS, or set PGSHUNT_STATE to another folder for new ones")
+
+    def remember_ports(self):
+        self.last_port = self.port
+        self.ports.write_text(f"{self.port} {self.first_server_port}\n")
 
     # Verbs
 
@@ -89,7 +105,7 @@ class Demo:
 
     def status(self):
         running = bool(self.proxy_pids())
-        print(f"{'pgshunt':9} {'running' if running else 'down':8} port {PORT}")
+        print(f"{'pgshunt':9} {'running' if running else 'down':8} port {self.last_port}")
         for name, server in self.servers.items():
             up = server.running()
             running = running and up
@@ -99,16 +115,17 @@ class Demo:
     def psql(self, arguments):
         if not arguments or arguments[0].startswith("-"):
             arguments = ["social", *arguments]
+        if not self.proxy_pids():
+            sys.exit("the demo is not running; ./dev demo starts it")
         os.environ["PGPASSWORD"] = PASSWORD
-        os.execv(BIN / "psql", ["psql", "-h", "127.0.0.1", "-p", str(PORT), "-U", USER, "-d",
+        os.execv(BIN / "psql", ["psql", "-h", "127.0.0.1", "-p", str(self.last_port), "-U", USER, "-d",
                                 *arguments])
 
     # Servers
 
     def create_servers(self):
         """True when they are new. A set that was not finished is made anew."""
-        complete = self.folder / "servers-complete"
-        if complete.exists():
+        if self.complete.exists():
             return False
         self.stop_proxy()
         for server in self.servers.values():
@@ -156,7 +173,8 @@ class Demo:
                 server.psql(f"SET ROLE {USER};\n" + (here / script).read_text(), database)
         self.servers["feed"].create_user(USER, PASSWORD)
         self.servers["feed"].create_database("feed", USER)
-        (self.folder / "servers-complete").touch()
+        self.remember_ports()
+        self.complete.touch()
 
     # The proxy
 
@@ -173,7 +191,7 @@ class Demo:
             return {"name": name, "keyspace": keyspace, "key": key}
 
         return {
-            "pgshunt": {"listen_addr": ["127.0.0.1"], "listen_port": PORT, "admin_users": [USER]},
+            "pgshunt": {"listen_addr": ["127.0.0.1"], "listen_port": self.port, "admin_users": [USER]},
             "client_tls": {"mode": "prefer", "cert_file": certificate, "key_file": key},
             "users": {USER: {"password": PASSWORD}},
             "databases": {
@@ -202,16 +220,21 @@ class Demo:
     def start_proxy(self):
         stale = [pid for pid in self.proxy_pids()
                  if os.readlink(f"/proc/{pid}/exe") != str(binary().resolve())]
-        if stale:
+        if self.proxy_pids() and self.port != self.last_port:
+            self.check_ports([("pgshunt", self.port)])
+            print(f"pgshunt leaves port {self.last_port}", flush=True)
+            self.stop_proxy()
+        elif stale:
             print("pgshunt was rebuilt, restarting it", flush=True)
             self.stop_proxy()
         if self.proxy_pids():
             print("pgshunt is running", flush=True)
             return
-        self.check_ports([("pgshunt", PORT)])
+        self.check_ports([("pgshunt", self.port)])
         self.proxy_folder.mkdir(exist_ok=True)
-        print(f"starting pgshunt on port {PORT}", flush=True)
+        print(f"starting pgshunt on port {self.port}", flush=True)
         Proxy(self.proxy_folder, self.config()).start()
+        self.remember_ports()
 
     def stop_proxy(self):
         pids = self.proxy_pids()
@@ -238,14 +261,14 @@ class Demo:
         self.loaded.touch()
 
     def dsn(self, database):
-        return f"host=127.0.0.1 port={PORT} user={USER} password={PASSWORD} dbname={database}"
+        return f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname={database}"
 
     def explain(self):
         counts = ", ".join(
             f"{name} {self.servers[name].execute('SELECT count(*) FROM users', dbname='social')[0][0]}"
             for name in SHARDS)
-        psql = f"PGPASSWORD={PASSWORD} psql -h 127.0.0.1 -p {PORT} -U {USER}"
-        bench = f"PGPASSWORD={PASSWORD} pgbench -h 127.0.0.1 -p {PORT} -U {USER}"
+        psql = f"PGPASSWORD={PASSWORD} psql -h 127.0.0.1 -p {self.port} -U {USER}"
+        bench = f"PGPASSWORD={PASSWORD} pgbench -h 127.0.0.1 -p {self.port} -U {USER}"
         if not shutil.which("pgbench"):
             bench = bench.replace("pgbench", str(BIN / "pgbench"))
         print(f"""

@@ -33,15 +33,16 @@ class DemoCommand:
         self.state = state
         self.port, self.servers = free_port(), five_free_ports()
 
-    def __call__(self, *words, status=0):
+    def __call__(self, *words, status=0, **changed):
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "integration"),
+               "PGSHUNT_STATE": str(self.state), "PGSHUNT_PORT": str(self.port),
+               "PGSHUNT_DEMO_PORTS": str(self.servers), "PGSHUNT_DEMO_USERS": "300",
+               "PGSHUNT_DEMO_FSYNC": "off", **changed}
         done = subprocess.run(
             [sys.executable, DEMO, *words], capture_output=True, text=True, timeout=300,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "integration"),
-                 "PGSHUNT_STATE": str(self.state), "PGSHUNT_PORT": str(self.port),
-                 "PGSHUNT_DEMO_PORTS": str(self.servers), "PGSHUNT_DEMO_USERS": "300",
-                 "PGSHUNT_DEMO_FSYNC": "off"})
+            env={name: value for name, value in env.items() if value is not None})
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
     def rows(self, sql, database="social"):
         """Through the proxy."""
@@ -125,3 +126,22 @@ def test_second_start_leaves_it_alone_and_restarts_what_died(demo):
     demo("start")
     demo("status")
     assert demo.rows("SELECT id FROM users ORDER BY id LIMIT 1") == [(1,)]
+
+
+def test_ports_are_remembered_and_pgshunt_can_move(demo):
+    unset = {"PGSHUNT_PORT": None, "PGSHUNT_DEMO_PORTS": None}
+    assert f"port {demo.port}\n" in demo("status", **unset)
+    demo.port = free_port()
+    started = demo("start")
+    assert "leaves port" in started and f"-p {demo.port} " in started
+    assert demo.rows("SELECT id FROM users WHERE id = 7") == [(7,)]
+    assert demo("psql", "-At", "-c", "SELECT 1", **unset).strip() == "1"
+    elsewhere = str(five_free_ports())
+    assert "were made for the ports from" in demo("start", status=1, PGSHUNT_DEMO_PORTS=elsewhere)
+    demo("status")
+
+
+def test_psql_says_when_nothing_runs(demo):
+    demo("stop")
+    assert "./dev demo starts it" in demo("psql", status=1)
+    demo("start")

@@ -3,10 +3,12 @@
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 import psycopg2
 import pytest
 
+from harness import wait_until
 from harness.config import plain
 from harness.wire import (ServerClosed, ServerError, Wire, errors, message, query, rows, startup,
                           types)
@@ -161,6 +163,34 @@ def test_the_salt_of_a_stranger_outlasts_a_restart(guarded, app_postgres):
     proxy.start()
     assert [salt_shown_to(proxy, user) for user in ("app", "nobody", "nobody else")] == before
     assert len(set(before)) == 3
+
+
+def test_certificates_are_reloaded(guarded, authority):
+    proxy = guarded()
+    certificate, key = (Path(file) for file in authority.server())
+    copies = [proxy.folder / file.name for file in (certificate, key)]
+
+    def shown():
+        with Wire(proxy, tls=True) as client:
+            return client.socket.getpeercert(binary_form=True)
+    first = shown()
+    old = proxy.connect("app", "app", "app", sslmode="require")
+    for copy, file in zip(copies, authority.issue("other")):
+        copy.write_bytes(Path(file).read_bytes())
+    text = proxy.file.read_text()
+    for copy, file in zip(copies, (certificate, key)):
+        text = text.replace(str(file), str(copy))
+    proxy.write_config(text)
+    proxy.reload()
+    wait_until(lambda: shown() != first)
+    with old.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    old.close()
+    enters(proxy, sslmode="require", channel_binding="require")
+    copies[0].write_text("no certificate")
+    proxy.reload()
+    proxy.wait_for_log("reload_failed.*client_tls: could not load TLS certificate")
+    enters(proxy, sslmode="require", channel_binding="require")
 
 
 def test_every_failed_login_is_logged(guarded):

@@ -133,6 +133,15 @@ def test_locks_outlive_a_rollback(proxy, clients):
         client.query("SELECT pg_advisory_unlock(1)")
 
 
+@pytest.mark.parametrize("leave", ["close", "drop"])
+def test_locks_go_with_a_client_that_leaves_in_a_transaction(clients, leave):
+    client = clients("one")
+    client.query("BEGIN")
+    client.query("SELECT pg_advisory_lock(7)")
+    getattr(client, leave)()
+    assert clients("one").value(LOCKS) == "0"
+
+
 def test_transaction_locks_pin_nothing(proxy, two, clients):
     client = clients("two")
     for number in (0, 1):

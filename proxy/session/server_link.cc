@@ -233,7 +233,7 @@ void ServerLink::abandon() {
   if (backend.transaction != TransactionStatus::kIdle) reset = "ROLLBACK";
   const Config& config = *pool_.spec().config;
   const bool session_mode = session_.pool_mode() == PoolMode::kSession;
-  if (session_mode || state_.pins != kEffectNone || config.server_reset_query_always) {
+  if (session_mode || may_leave_traces() || config.server_reset_query_always) {
     // DISCARD cannot share a message with anything else: it refuses to run in a transaction block,
     // which several statements in one message are.
     if (!reset.empty() || config.server_reset_query.empty()) {

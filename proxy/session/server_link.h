@@ -221,6 +221,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void probe();
   void read_probe_row(std::string_view body);
 
+  bool may_leave_traces() const;
   void take(Backend& backend);
   void prepare_backend();
   void become_ready();

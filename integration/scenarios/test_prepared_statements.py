@@ -95,6 +95,31 @@ def test_a_taken_name_is_refused_and_a_closed_one_is_free(alice, bob):
     assert run_prepared(alice, "s") == [["2"]]
 
 
+def test_several_refusals_on_their_way_at_once(alice):
+    """What the proxy refuses in a pipeline has its place there, whatever happens to those before."""
+    missing = bind("", "nowhere") + execute()
+    alice.send(parse("", "SELECT 1"), bind(), execute(), missing, missing, sync(),
+               parse("", "SELECT 1/0"), bind(), execute(), missing, sync(),
+               parse("", "SELECT 2"), bind(), execute(), missing, flush(), sync(),
+               parse("", "SELECT 3"), bind(), execute(), sync())
+    answers = [alice.until_ready() for _ in range(4)]
+    assert [types(part) for part in answers] == ["12DCEZ", "1EZ", "12DCEZ", "12DCZ"]
+    assert [errors(part) for part in answers] == [["26000"], ["22012"], ["26000"], []]
+    assert rows(alice.ask(query("SELECT 4"))) == [["4"]]
+
+
+def test_a_known_statement_is_refused_where_the_server_would(alice, bob):
+    """Its Parse is answered by the proxy only when nothing can make it fail."""
+    alice.ask(parse("s", "SELECT 1"), sync())
+    bob.query("BEGIN")
+    bob.send(run("SELECT 1/0"), sync(), parse("s", "SELECT 1"), sync())
+    assert [errors(bob.until_ready()) for _ in range(2)] == [["22012"], ["25P02"]]
+    bob.query("ROLLBACK")
+    assert errors(bob.ask(bind("", "s"), execute(), sync())) == ["26000"]
+    assert types(bob.ask(parse("s", "SELECT 1"), bind("", "s"), execute(), sync())) == "12DCZ"
+    assert rows(alice.ask(bind("", "s"), execute(), sync())) == [["1"]]
+
+
 def test_closing_is_the_clients_own_matter(alice, bob):
     for client in (alice, bob):
         prepare(client, "s", "SELECT 'shared'")

@@ -93,11 +93,17 @@ PooledConversation::Verdict PooledConversation::refuse_request(const FrameHeader
                                                                const Error& error) {
   const bool simple = header.type == frontend::kQuery || header.type == frontend::kFunctionCall;
   if (link_.busy()) {
-    if (!link_.refuse(error, simple)) {
-      session_.close_with(error);
-      return Verdict::kEnd;
+    switch (link_.refuse(error, simple)) {
+      case ServerLink::Take::kDone:
+        skipping_ = true;
+        return Verdict::kTaken;
+      case ServerLink::Take::kWait:
+        return Verdict::kWait;
+      case ServerLink::Take::kInvalid:
+        break;
     }
-    return Verdict::kTaken;
+    session_.close_with(error);
+    return Verdict::kEnd;
   }
   TransactionStatus status = link_.transaction();
   if (status == TransactionStatus::kInTransaction) {

@@ -126,15 +126,16 @@ std::string& ServerLink::rewritten() {
   return out_;
 }
 
-bool ServerLink::refuse(const Error& error, bool simple) {
-  if (simple || !refusal_.message.empty()) return false;
+ServerLink::Take ServerLink::refuse(const Error& error, bool simple) {
+  if (simple) return in_pipeline() ? Take::kInvalid : wait();
+  if (!refusal_.message.empty()) return wait();  // the other one was before a Sync
   // A request that is sure to fail takes this one's place, so that the server itself skips to the
   // Sync and undoes what the pipeline did; the client reads our error instead of its.
   ResponseTracker& tracker = backend_->tracker;
-  if (!tracker.push(RequestKind::kExecute, ReplyUse::kForward, kLocalRefusal)) return true;
+  if (!tracker.push(RequestKind::kExecute, ReplyUse::kForward, kLocalRefusal)) return Take::kDone;
   append_execute(rewritten(), kNoSuchPortal);
   refusal_ = error;
-  return true;
+  return Take::kDone;
 }
 
 void ServerLink::fail_transaction() {

@@ -78,9 +78,9 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void begin_pass(std::size_t frame_size) { passing_in_ = frame_size; }
   void pass(std::string_view bytes);
   // Answers a request with an error in its place in the pipeline: what follows is skipped, what
-  // went before is undone with the pipeline. False if that cannot be done (a simple query behind
-  // unanswered requests).
-  bool refuse(const Error& error, bool simple);
+  // went before is undone with the pipeline. Only when link is busy(). kInvalid if that cannot be
+  // done (a simple query behind a pipeline without its Sync).
+  Take refuse(const Error& error, bool simple);
   // Makes the open transaction block fail.
   void fail_transaction();
   void stop_waiting();
@@ -167,6 +167,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   Take invalid(const Error& error);
   Take wait();
   bool fences(Verb verb) const;
+  bool in_pipeline() const;
   bool fence_passed();
   bool may_proceed(std::uint32_t effects);
   bool may_pin(std::uint32_t effects);
@@ -193,6 +194,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void ensure_prepared(const Statement& statement, Place place, std::size_t keep = 0);
   void change_settings(const NameValues& from, const NameValues& to, std::uint32_t ahead);
   void run_silently(std::string_view sql, std::uint32_t tag);
+  void parse_again(const Statement& statement, ChangeTag change);
+  void close_own_statement();
   void make_room_for_statement(std::size_t keep = 0);
   void begin_preparing(std::uint64_t id);
   std::uint64_t end_preparing(std::uint64_t id, bool closes = false);
@@ -218,10 +221,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void on_completed(const Request& request);
   void append_due_local();
   void settle_transaction();
+  bool may_leave_traces() const;
   void probe();
   void read_probe_row(std::string_view body);
 
-  bool may_leave_traces() const;
   void take(Backend& backend);
   void prepare_backend();
   void become_ready();

@@ -6,15 +6,6 @@
 #include "proxy/worker.h"
 
 namespace pgshunt {
-namespace {
-
-// What a transaction that has failed still allows (tcop/postgres.c, IsTransactionExitStmt).
-bool ends_failed_transaction(Verb verb) {
-  return verb == Verb::kCommit || verb == Verb::kRollback || verb == Verb::kRollbackTo ||
-         verb == Verb::kPrepareTransaction || verb == Verb::kEmpty;
-}
-
-}  // namespace
 
 ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_view body) {
   const auto parse = decode_parse(body);
@@ -33,12 +24,12 @@ ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_v
   if (unanswered(*statement)) return wait();
 
   ResponseTracker& tracker = backend_->tracker;
-  if (tracker.empty() && backend_->transaction == TransactionStatus::kFailed &&
-      !ends_failed_transaction(statement->effect.verb)) {
-    return invalid(failed_transaction_error());
-  }
   const ChangeTag change = names.add(parse->statement, statement);
   if (backend_->memory.prepared.use(statement->id)) {
+    if (!tracker.empty() || backend_->transaction == TransactionStatus::kFailed) {
+      parse_again(*statement, change);
+      return Take::kDone;
+    }
     tracker.push(RequestKind::kLocal, ReplyUse::kForward, change << 2 | kLocalParseComplete);
     answer_due_locals();
     return Take::kDone;
@@ -58,7 +49,10 @@ ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_v
 ServerLink::Take ServerLink::request_parse_unnamed(std::string_view frame, const ParseView& parse) {
   const bool rewritten_text = remember_unnamed(session_, parse);
   const SessionState::Unnamed& unnamed = state_.unnamed;
-  if (!may_begin(unnamed.effect.verb)) return Take::kInvalid;
+  if (!may_begin(unnamed.effect.verb)) {
+    state_.unnamed.tag = 0;
+    return Take::kInvalid;
+  }
   backend_->tracker.push(RequestKind::kParse, ReplyUse::kForward, kUnnamed | unnamed.tag);
   if (rewritten_text) {
     append_parse(rewritten(), {}, unnamed.text, unnamed.types);

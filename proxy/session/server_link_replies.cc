@@ -368,7 +368,6 @@ void ServerLink::replace_error(std::string_view body, const Reply& reply, bool& 
     forward = true;
   } else if (request.kind == RequestKind::kExecute && request.tag == kLocalRefusal) {
     say(refusal_);
-    refusal_ = {};
     return;
   } else if (request.kind == RequestKind::kQuery) {
     const bool missing = error->sqlstate() == sqlstate::kInvalidStatementName;
@@ -463,13 +462,13 @@ void ServerLink::settle_transaction() {
   if (backend_ && stage_ == Stage::kReady) release_if_free();
   owner_.on_link_request_done(*this);
 }
+
 // May something of the session's stand on the server that a ROLLBACK does not take away? A session
 // lock outlives the transaction that took it, and inside one nobody has asked yet.
 bool ServerLink::may_leave_traces() const {
   constexpr std::uint32_t kTraces = kSeenByProbe | kStaysPinned | kEffectOpaque;
   return ((state_.pins | pin_candidates_) & kTraces) != 0;
 }
-
 
 void ServerLink::probe() {
   const std::uint32_t candidates = pin_candidates_;

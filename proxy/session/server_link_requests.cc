@@ -71,15 +71,18 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
   return taken;
 }
 
+// Is the last request that is unanswered one that a Sync must follow?
+bool ServerLink::in_pipeline() const {
+  const RequestKind newest = backend_->tracker.newest().kind;
+  return newest != RequestKind::kNone && newest != RequestKind::kSync &&
+         newest != RequestKind::kQuery && newest != RequestKind::kFunctionCall;
+}
+
 // After RESET ALL: gives the server the startup packet's values again. False: not yet, the outcome
 // is not known.
 bool ServerLink::fence_passed() {
-  const ResponseTracker& tracker = backend_->tracker;
-  const RequestKind newest = tracker.newest().kind;
-  const bool in_pipeline = newest != RequestKind::kNone && newest != RequestKind::kSync &&
-                           newest != RequestKind::kQuery && newest != RequestKind::kFunctionCall;
-  if (in_pipeline) return true;  // too late for this one, its Sync is next
-  if (!tracker.empty()) return false;
+  if (in_pipeline()) return true;  // too late for this one, its Sync is next
+  if (!backend_->tracker.empty()) return false;
   fence_ = false;
   catch_up_settings();
   return true;

@@ -64,19 +64,31 @@ void ServerLink::change_settings(const NameValues& from, const NameValues& to,
 void ServerLink::run_silently(std::string_view sql, std::uint32_t tag) {
   ResponseTracker& tracker = backend_->tracker;
   std::string& out = rewritten();
-  const auto close = [&](TargetKind kind) {
-    tracker.push(RequestKind::kClose, ReplyUse::kSwallow);
-    append_close(out, kind, kOwnName);
-  };
-  close(TargetKind::kStatement);  // one that failed half-way may have left it
+  close_own_statement();
   tracker.push(RequestKind::kParse, ReplyUse::kSwallow, kStep | (tag & kAhead));
   append_parse(out, kOwnName, sql, {});
   tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
   append_bind_text(out, kOwnName, kOwnName, {});
   tracker.push(RequestKind::kExecute, ReplyUse::kSwallow, tag);
   append_execute(out, kOwnName);
-  close(TargetKind::kPortal);
-  close(TargetKind::kStatement);
+  tracker.push(RequestKind::kClose, ReplyUse::kSwallow);
+  append_close(out, TargetKind::kPortal, kOwnName);
+  close_own_statement();
+}
+
+// A statement that the server has, and the client gives a name to: whether its Parse succeeds where
+// it stands (behind an error, in a transaction that has failed) only the server can tell.
+void ServerLink::parse_again(const Statement& statement, ChangeTag change) {
+  close_own_statement();
+  backend_->tracker.push(RequestKind::kParse, ReplyUse::kForward, change);
+  append_parse(rewritten(), kOwnName, statement.text, statement.types);
+  close_own_statement();
+}
+
+// Before each use as well as behind it: one that failed half-way may have left the statement.
+void ServerLink::close_own_statement() {
+  backend_->tracker.push(RequestKind::kClose, ReplyUse::kSwallow);
+  append_close(rewritten(), TargetKind::kStatement, kOwnName);
 }
 
 void ServerLink::make_room_for_statement(std::size_t keep) {
@@ -177,6 +189,8 @@ void ServerLink::undo_request(const Request& request) {
     case RequestKind::kExecute:
       if (ours) {
         backend_->memory.prepared.forget(end_preparing(request.tag));
+      } else if (request.tag == kLocalRefusal) {
+        refusal_ = {};
       } else {
         undo_group(request.tag);
       }
@@ -219,6 +233,7 @@ void ServerLink::forget_requests() {
   preparing_.clear();
   unnamed_unanswered_ = 0;
   substitute_.clear();
+  refusal_ = {};
   state_.names.undo_all();
 }
 

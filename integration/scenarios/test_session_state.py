@@ -2,6 +2,7 @@
 gives it back when it need not, and nobody else ever sees it."""
 
 import struct
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -342,6 +343,24 @@ def test_flush_shows_what_is_done_and_keeps_the_server(scratch, alice, bob):
     assert rows(bob.until_ready()) == [["1"]]
     alice.send(flush(), sync())
     assert types(alice.until_ready()) == "Z"
+
+
+@pytest.mark.parametrize("parts", [
+    lambda big: [query("SELECT pg_sleep(0.2)"), query(big)],
+    lambda big: [run("SELECT pg_sleep(0.2)"), sync(), run(big), sync()],
+    # Nothing but the end of the large one makes the server answer the first.
+    lambda big: [run("SELECT 1"), run(big), sync()],
+    lambda big: [run("SELECT 1"), run(big), run(big), run("SELECT 2"), sync(), query(big)],
+])
+def test_a_large_request_behind_another(alice, parts):
+    messages = parts(f"SELECT length('{'x' * 2_000_000}')")
+    sender = threading.Thread(target=alice.send, args=messages)
+    sender.start()
+    readies = sum(message.endswith(sync()) or message[:1] == b"Q" for message in messages)
+    answers = [answer for _ in range(readies) for answer in alice.until_ready()]
+    sender.join()
+    assert not errors(answers)
+    assert rows(answers)[1] == ["2000000"]
 
 
 def test_a_long_pipeline(scratch, alice, bob):

@@ -15,8 +15,8 @@
 namespace pgshunt {
 namespace {
 
-// Unconsumed client bytes above which the client is no longer read: it has to wait for its own
-// earlier requests. A single larger message is still gathered.
+// Unconsumed client bytes above which the client is no longer read while it has to wait for its own
+// earlier requests. A single larger message is still gathered: they may be waiting for it.
 constexpr std::size_t kEnoughInput = 256 * 1024;
 
 bool passed(TimePoint since, Seconds limit, TimePoint now) {
@@ -65,9 +65,7 @@ void Session::read() {
       in_.resize(kept + got);
       if (result == IoResult::kOk) {
         serve_kept();
-        if (in_.size() > kEnoughInput && conversation_ &&
-            conversation_->request_since() != TimePoint{})
-          pause_reading();
+        if (has_enough_input()) pause_reading();
         continue;
       }
       if (result == IoResult::kWouldBlock) break;
@@ -127,8 +125,16 @@ void Session::resume() {
     resume_scheduled_ = false;
     if (closed_) return;
     serve_kept();
-    if (!closed_ && in_.size() <= kEnoughInput) resume_reading();
+    if (!closed_ && !has_enough_input()) resume_reading();
   });
+}
+
+bool Session::has_enough_input() const {
+  if (in_.size() <= kEnoughInput || !conversation_) return false;
+  FrameHeader header;
+  return conversation_->request_since() != TimePoint{} &&
+         read_frame_header(in_, kMaxBodySize, header) == FrameStatus::kComplete &&
+         in_.size() >= header.frame_size();
 }
 
 void Session::drop_next_message() {

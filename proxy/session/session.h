@@ -124,6 +124,7 @@ class Session final : public IoHandler {
   void greet_for_console();
   void log_failed_login(const Error& error) const;
   void serve_kept();
+  bool has_enough_input() const;
 
   Worker& worker_;
   Stream stream_;

@@ -548,3 +548,6 @@ def test_errors_name_the_statement_as_the_client_does(alice):
                                  '"mine" requires 1')
     error, = [a for a in alice.ask(query("EXECUTE q")) if a.type == "E"]
     assert error.fields["M"] == 'wrong number of parameters for prepared statement "q"'
+    error, = [a for a in alice.ask(bind("", "mine"), close_statement("mine"), sync())
+              if a.type == "E"]
+    assert '"mine"' in error.fields["M"]  # whose removal was skipped

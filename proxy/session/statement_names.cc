@@ -28,6 +28,13 @@ std::string_view StatementNames::name_of(std::uint64_t statement_id) const {
   for (const auto& [name, statement] : statements_) {
     if (statement->id == statement_id) return name;
   }
+  for (std::size_t i = first_; i < changes_.size(); ++i) {
+    const Change& change = changes_[i];
+    if (change.before && change.before->id == statement_id) return change.name;
+    for (const auto& [name, statement] : change.others) {
+      if (statement->id == statement_id) return name;
+    }
+  }
   return {};
 }
 

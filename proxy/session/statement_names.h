@@ -36,7 +36,8 @@ class StatementNames {
   // What `name` stands for if all that was requested succeeds; null: nothing. Lives until the next
   // change.
   const StatementPtr* find(std::string_view name) const;
-  // The client's name for a statement; empty if it has none. Looks through all of them.
+  // The client's name for a statement, be its removal under way; empty if it has none. Looks
+  // through all of them.
   std::string_view name_of(std::uint64_t statement_id) const;
   // Must a request wait that uses or changes `name` (or, the second form, any name)?
   bool undecided(std::string_view name) const;

@@ -191,6 +191,18 @@ def test_re_preparing_inside_a_pipeline_and_a_transaction(two, clients):
         assert rows(answers) == [["10"], ["11"], ["12"]]
 
 
+def test_the_end_of_a_failed_transaction_can_be_prepared_anywhere(two, clients):
+    """Where nothing can be set any more: whatever settings it was prepared under."""
+    client = clients("two")
+    with two.only(0):
+        client.ask(parse("undo", "ROLLBACK"), sync())
+        client.query("SET timezone = 'Asia/Tokyo'")
+    with two.only(1):
+        client.query("BEGIN")
+        assert client.fails("SELECT 1/0") == "22012"
+        assert tags(client.ask(bind("", "undo"), execute(), sync())) == ["ROLLBACK"]
+
+
 def test_a_failed_re_preparation_is_the_clients_error(two, clients, app_postgres):
     client = clients("two")
     with two.only(0):

@@ -38,7 +38,9 @@ void ServerLink::ensure_prepared(const Statement& statement, Place place, std::s
   const std::uint32_t ahead = place == Place::kBefore ? kAhead : 0;
   const std::uint32_t tag = (static_cast<std::uint32_t>(statement.id) & kIdMask) | ahead;
   const NameValuesPtr settings = state_.parse_settings();
-  const bool under_others = statement.settings != settings && !state_.has_local_settings;
+  // A ROLLBACK means the same under all, and may have to be made where nothing can be set any more.
+  const bool under_others = statement.settings != settings && !state_.has_local_settings &&
+                            !controls_transaction(statement.effect.verb);
   if (under_others) change_settings(*settings, *statement.settings, ahead);
   if (statement.by_sql) {
     run_silently("PREPARE " + statement.server_name + " " + statement.text, tag);

@@ -12,21 +12,6 @@
 namespace pgshunt {
 namespace {
 
-bool controls_transaction(Verb verb) {
-  switch (verb) {
-    case Verb::kBegin:
-    case Verb::kCommit:
-    case Verb::kRollback:
-    case Verb::kSavepoint:
-    case Verb::kReleaseSavepoint:
-    case Verb::kRollbackTo:
-    case Verb::kPrepareTransaction:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // Statements about the session: any server takes them, always the same one does.
 bool is_about_session(Verb verb) {
   switch (verb) {

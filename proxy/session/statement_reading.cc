@@ -60,6 +60,21 @@ bool changes_session(Verb verb) {
   }
 }
 
+bool controls_transaction(Verb verb) {
+  switch (verb) {
+    case Verb::kBegin:
+    case Verb::kCommit:
+    case Verb::kRollback:
+    case Verb::kSavepoint:
+    case Verb::kReleaseSavepoint:
+    case Verb::kRollbackTo:
+    case Verb::kPrepareTransaction:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool names_statement(Verb verb) {
   return verb == Verb::kPrepare || verb == Verb::kExecute || verb == Verb::kDeallocate ||
          verb == Verb::kDeallocateAll;

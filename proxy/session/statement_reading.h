@@ -21,6 +21,8 @@ const Error& failed_transaction_error();
 
 // Verbs whose completion changes what the proxy remembers.
 bool changes_session(Verb verb);
+// BEGIN, COMMIT, SAVEPOINT and the like.
+bool controls_transaction(Verb verb);
 // PREPARE, EXECUTE, DEALLOCATE: the client's name in the text is not the server's.
 bool names_statement(Verb verb);
 

@@ -5,8 +5,8 @@ says which of two servers comes next."""
 
 import pytest
 
-from harness.wire import (ServerError, bind, describe_portal, execute, flush, parse, query, rows,
-                          run, sync, tags, types)
+from harness.wire import (ServerError, bind, describe_portal, errors, execute, flush, parse, query,
+                          rows, run, sync, tags, types)
 
 DEFAULT = "4MB"  # of work_mem
 
@@ -394,6 +394,21 @@ def test_a_skipped_setting_does_not_hide_the_next(alice, bob):
 
 @pytest.mark.parametrize("reset", ["RESET ALL", "DISCARD ALL"])
 def test_startup_values_hold_in_what_follows_without_a_pause(clients, reset):
+def test_a_setting_prepared_by_the_protocol_and_executed_by_sql(alice, bob):
+    alice.ask(parse("s", "SET work_mem = '7MB'"), sync())
+    alice.query("EXECUTE s")
+    assert work_mem(bob) == DEFAULT
+    assert work_mem(alice) == "7MB"
+
+
+def test_preparing_a_transaction_keeps_its_settings(alice, bob):
+    answers = alice.ask(query("BEGIN; SET work_mem = '5MB'; PREPARE TRANSACTION 'x'; SELECT 1/0"))
+    assert errors(answers) == ["22012"]
+    assert work_mem(bob) == DEFAULT
+    assert work_mem(alice) == "5MB"
+    alice.query("ROLLBACK PREPARED 'x'")
+
+
     client = clients(work_mem="5MB")
     client.query("SET work_mem = '6MB'")
     client.send(query(reset), query("SHOW work_mem"), parse("", "SHOW work_mem"), bind(), execute(),

@@ -5,6 +5,7 @@
 #include "proxy/log/log.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session.h"
+#include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {
@@ -223,7 +224,7 @@ void ServerLink::on_command_complete(std::string_view body, const Reply& reply, 
   }
   if (body.starts_with("ROLLBACK")) {
     roll_back_settings();
-  } else if (body.starts_with("COMMIT")) {
+  } else if (body.starts_with("COMMIT") || body.starts_with("PREPARE TRANSACTION")) {
     state_.settings.commit();
     session_.settle_channels(true);
   }
@@ -288,6 +289,12 @@ void ServerLink::apply(const CompletionEffect& effect) {
     case Verb::kDeallocate:
     case Verb::kDeallocateAll:
       state_.names.confirm(effect.change);
+      break;
+    case Verb::kExecute:
+      // The protocol prepares what PREPARE does not: a SET, say.
+      if (effect.statement && !names_statement(effect.statement->effect.verb)) {
+        apply(effect.statement->effect);
+      }
       break;
     case Verb::kListen:
       backend_->memory.listening = true;

@@ -85,6 +85,17 @@ def test_a_session_keeps_its_server(clients):
     assert rows(late.until_ready()) == [[str(pid), "t", "0", "0", "0", "0"]]
 
 
+@pytest.mark.parametrize("back", ["RESET work_mem", "SET work_mem TO DEFAULT", "RESET ALL",
+                                  "DISCARD ALL"])
+def test_a_session_returns_to_what_it_began_with(clients, back):
+    client = clients("session", work_mem="5MB", TimeZone="Asia/Tokyo")
+    client.query("SET work_mem = '6MB'")
+    client.send(query(back), query("SHOW work_mem"), query("SHOW timezone"))
+    answers = [answer for _ in range(3) for answer in client.until_ready()]
+    assert tags(answers)[0] == {"SET ": "SET", "RESE": "RESET", "DISC": "DISCARD ALL"}[back[:4]]
+    assert rows(answers) == [["5MB"], ["Asia/Tokyo"]]
+
+
 def test_notifications_come_at_once(clients, app_postgres):
     client = clients("session")
     client.query("LISTEN direct")

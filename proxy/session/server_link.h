@@ -168,6 +168,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   Take wait();
   bool fences(Verb verb) const;
   bool in_pipeline() const;
+  bool returns_to_startup(char type, std::string_view body) const;
   bool fence_passed();
   bool may_proceed(std::uint32_t effects);
   bool may_pin(std::uint32_t effects);

@@ -41,10 +41,11 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
   ResponseTracker& tracker = backend_->tracker;
   if (tracker.empty()) backend_->request_at = session_.worker().loop().now();
   // What the server skips changes nothing.
-  if (session_.pool_mode() == PoolMode::kSession || tracker.skipping()) {
+  if (tracker.skipping()) return request_unchanged(header.type, frame);
+  if (fence_ && begins_something(header.type) && !fence_passed()) return wait();
+  if (session_.pool_mode() == PoolMode::kSession && !returns_to_startup(header.type, body)) {
     return request_unchanged(header.type, frame);
   }
-  if (fence_ && begins_something(header.type) && !fence_passed()) return wait();
   Take taken = Take::kDone;
   switch (header.type) {
     case frontend::kQuery:
@@ -90,6 +91,20 @@ bool ServerLink::fence_passed() {
 
 ServerLink::Take ServerLink::request_unchanged(char type, std::string_view frame) {
   ResponseTracker& tracker = backend_->tracker;
+// In session mode the server remembers all but this: the startup packet's values are not its own,
+// so a query that returns to them needs our help.
+bool ServerLink::returns_to_startup(char type, std::string_view body) const {
+  if (type != frontend::kQuery || !state_.settings.has_startup()) return false;
+  const auto sql = decode_query(body);
+  StatementEffects first;
+  StatementScanner scan(sql ? *sql : std::string_view(), session_.standard_conforming_strings());
+  if (!scan.next(first)) return false;
+  const Verb verb = first.verb;
+  if (verb != Verb::kReset && verb != Verb::kResetAll && verb != Verb::kDiscardAll) return false;
+  StatementEffects second;
+  return !scan.next(second);
+}
+
   const std::string_view body = frame.substr(kFrameHeaderSize);
   bool wanted = true;
   switch (type) {

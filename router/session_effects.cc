@@ -57,10 +57,92 @@ constexpr WordFilter make_watched() {
 constexpr WordFilter kWatched = make_watched();
 constexpr WordFilter kEveryWord = WordFilter::every_word();
 
+// Whether the call of set_config() whose parenthesis comes next ends in a literal TRUE, so that its
+// setting goes with the transaction. Looks no further than a usual call is long, to keep a
+// statement full of such calls cheap.
+bool set_config_is_local(SqlLexer ahead) {
+  constexpr std::size_t kFarthest = 512;
+  const std::size_t begin = ahead.position();
+  SqlToken before;
+  SqlToken last;
+  ahead.next(last);  // the opening parenthesis
+  std::size_t depth = 1;
+  for (;;) {
+    SqlToken token;
+    ahead.next(token);
+    if (token.kind == TokenKind::kEnd || token.begin > begin + kFarthest) return false;
+    if (ahead.is_symbol(token, '(')) ++depth;
+    if (ahead.is_symbol(token, ')') && --depth == 0) break;
+    before = last;
+    last = token;
+  }
+  if (!ahead.is_symbol(before, ',')) return false;
+  const std::string_view value = ahead.text(last);
+  return (last.kind == TokenKind::kIdentifier && word_is(value, "true")) || value == "'true'" ||
+         value == "'t'" || value == "'on'" || value == "'1'";
+}
+
 bool is_temp_schema(std::string_view name) {
   constexpr std::string_view kTemp = "pg_temp";
   return name.size() >= kTemp.size() && word_is(name.substr(0, kTemp.size()), kTemp) &&
          (name.size() == kTemp.size() || name[kTemp.size()] == '_');
+}
+
+// Effects that nothing but the text tells of: a server cannot be asked for them later.
+constexpr std::uint32_t kNotSeenLater =
+    kEffectSetConfig | kEffectLocalConfig | kEffectRandomSeed | kEffectForeignSession;
+
+std::uint32_t effect_of_call(const SqlLexer& behind_name, std::string_view name) {
+  if (!kWatched.admits(name)) return kEffectNone;
+  for (const WatchedFunction& function : kWatchedFunctions) {
+    if (!word_is(name, function.name)) continue;
+    const bool local = function.effects == kEffectSetConfig && set_config_is_local(behind_name);
+    return (local ? std::uint32_t{kEffectLocalConfig} : function.effects) & kNotSeenLater;
+  }
+  return kEffectNone;
+}
+
+// SET or RESET, at the start of a statement: does it outlive the transaction?
+bool sets_for_session(SqlLexer behind_verb) {
+  SqlToken token;
+  behind_verb.next(token);
+  const std::string_view word = behind_verb.text(token);
+  return !word_is(word, "local") && !word_is(word, "transaction") && !word_is(word, "constraints");
+}
+
+bool is_string(TokenKind kind) {
+  return kind == TokenKind::kString || kind == TokenKind::kEscapeString ||
+         kind == TokenKind::kDollarString;
+}
+
+// What the code of a DO does that is not seen later. It is read as PL/pgSQL; strings behind EXECUTE
+// are code as well. Bits mean "may", so other languages are served by the names of functions.
+std::uint32_t effects_of_code(std::string_view code, unsigned levels) {
+  std::uint32_t effects = kEffectNone;
+  bool starts = true;  // a statement
+  bool executes = false;
+  SqlLexer lexer(code);
+  SqlToken token;
+  while (lexer.next(token)) {
+    const std::string_view text = lexer.text(token);
+    if (token.kind == TokenKind::kIdentifier) {
+      if (starts && (word_is(text, "set") || word_is(text, "reset")) && sets_for_session(lexer)) {
+        effects |= kEffectSetConfig;
+      }
+      executes |= word_is(text, "execute") || word_is(text, "do");
+      effects |= effect_of_call(lexer, text);
+      starts = word_is(text, "begin") || word_is(text, "then") || word_is(text, "else") ||
+               word_is(text, "loop");
+      continue;
+    }
+    if (executes && levels > 0 && is_string(token.kind)) {
+      std::string inner;
+      if (append_string(token.kind, text, inner)) effects |= effects_of_code(inner, levels - 1);
+    }
+    starts = lexer.is_symbol(token, ';');
+    executes &= !starts;
+  }
+  return effects;
 }
 
 }  // namespace
@@ -162,7 +244,7 @@ void StatementReader::look_at_name(std::string_view name) {
     if (!word_is(name, function.name)) continue;
     if (!peek_symbol('(')) return;
     std::uint32_t effects = function.effects & ~out_.effects;
-    if (effects == kEffectSetConfig && set_config_is_local()) effects = kEffectNone;
+    if (effects == kEffectSetConfig && set_config_is_local(lexer_)) effects = kEffectLocalConfig;
     out_.effects |= effects;
     return;
   }
@@ -207,30 +289,6 @@ bool StatementReader::into_temp() const {
   return is_name(token.kind) && !is_word(token, "from");
 }
 
-// Whether the call at hand ends in a literal TRUE, so that its setting goes with the transaction.
-// Looks no further than a usual call is long, to keep a statement full of such calls cheap.
-bool StatementReader::set_config_is_local() const {
-  constexpr std::size_t kFarthest = 512;
-  SqlLexer ahead = lexer_;
-  SqlToken before;
-  SqlToken last;
-  ahead.next(last);  // the opening parenthesis
-  std::size_t depth = 1;
-  for (;;) {
-    SqlToken token;
-    ahead.next(token);
-    if (token.kind == TokenKind::kEnd || token.begin > token_.begin + kFarthest) return false;
-    if (lexer_.is_symbol(token, '(')) ++depth;
-    if (lexer_.is_symbol(token, ')') && --depth == 0) break;
-    before = last;
-    last = token;
-  }
-  if (!lexer_.is_symbol(before, ',')) return false;
-  const std::string_view value = lexer_.text(last);
-  return is_word(last, "true") || value == "'true'" || value == "'t'" || value == "'on'" ||
-         value == "'1'";
-}
-
 // From BEGIN to the END that closes the body: the one at the start of a statement, which is where
 // CASE ... END or a column called "end" cannot stand. The function's own statements have no effect
 // before it is called.
@@ -240,6 +298,21 @@ void StatementReader::skip_routine_body() {
   for (step(); token_.kind != TokenKind::kEnd; step()) {
     if (statement_starts && at_word("end")) return;
     statement_starts = at_symbol(';');
+  }
+}
+
+// DO, at whose verb the reader stands.
+void StatementReader::read_do() {
+  constexpr unsigned kLevels = 3;  // of strings that are executed
+  out_.effects |= kEffectOpaque;
+  SqlLexer ahead = lexer_;
+  SqlToken token;
+  while (ahead.next(token) && !ahead.is_symbol(token, ';')) {
+    if (!is_string(token.kind)) continue;
+    std::string code;
+    if (append_string(token.kind, ahead.text(token), code)) {
+      out_.effects |= effects_of_code(code, kLevels);
+    }
   }
 }
 

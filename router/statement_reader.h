@@ -98,7 +98,7 @@ class StatementReader {
   bool look_at_watched_word(unsigned& watch, std::size_t depth);
   void look_at_name(std::string_view name);
   bool into_temp() const;
-  bool set_config_is_local() const;
+  void read_do();
   void skip_routine_body();
 
   SqlLexer lexer_;

@@ -99,6 +99,7 @@ void StatementReader::read_verb() {
       out_.effects |= kEffectLibrary;
       return;
     case pack_word("do"):
+      return read_do();
     case pack_word("call"):
       out_.effects |= kEffectOpaque;
       return;

@@ -473,6 +473,17 @@ def test_a_local_setting_is_not_shared_either(alice, bob):
 
 # Pipelines
 
+@pytest.mark.parametrize("how", ["SELECT set_config('datestyle', 'SQL, DMY', true)",
+                                 "DO $$ BEGIN SET LOCAL datestyle = 'SQL, DMY'; END $$"])
+def test_nor_is_one_made_by_a_function(alice, bob, how):
+    text = f"SELECT '1/2/2003'::date::text AS \"{len(how)}\""
+    alice.query("BEGIN")
+    alice.query(how)
+    alice.ask(parse("s", text), sync())
+    alice.query("COMMIT")
+    assert rows(bob.ask(parse("s", text), bind("", "s"), execute(), sync())) == [["2003-01-02"]]
+
+
 def test_preparation_skipped_in_one_part_serves_the_next(two, clients):
     """Two parts are sent at once. The first fails before the statement is made on this server."""
     client = clients("two")
@@ -558,8 +569,8 @@ def test_errors_name_the_statement_as_the_client_does(alice):
     error, = [a for a in alice.ask(bind("", "mine"), sync()) if a.type == "E"]
     assert error.fields["M"] == ("bind message supplies 0 parameters, but prepared statement "
                                  '"mine" requires 1')
-    error, = [a for a in alice.ask(query("EXECUTE q")) if a.type == "E"]
-    assert error.fields["M"] == 'wrong number of parameters for prepared statement "q"'
     error, = [a for a in alice.ask(bind("", "mine"), close_statement("mine"), sync())
               if a.type == "E"]
     assert '"mine"' in error.fields["M"]  # whose removal was skipped
+    error, = [a for a in alice.ask(query("EXECUTE q")) if a.type == "E"]
+    assert error.fields["M"] == 'wrong number of parameters for prepared statement "q"'

@@ -205,6 +205,20 @@ def test_a_role_set_in_a_rolled_back_transaction_is_gone(alice, bob):
     assert alice.value("SELECT current_user") == "app"
 
 
+@pytest.mark.parametrize("code", ["SET ROLE other", "EXECUTE format('SET ROLE %I', 'other')",
+                                  "PERFORM set_config('role', 'other', false)"])
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_what_the_code_of_a_do_sets_is_its_clients_alone(alice, bob, code, leave):
+    alice.query(f"DO $$ BEGIN {code}; END $$")
+    bob.send(query("SELECT current_user"))
+    assert alice.value("SELECT current_user") == "other"
+    assert bob.silent(0.1)
+    if leave == "reset":
+        alice.query("DISCARD ALL")
+    alice.close()
+    assert rows(bob.until_ready()) == [["app"]]
+
+
 def test_settings_under_a_role_that_may_not_make_them(alice, bob):
     """The order matters: what the role may not see is set before it is taken."""
     alice.query("SET work_mem = '5MB'")
@@ -380,20 +394,6 @@ def test_a_commit_that_fails_takes_the_settings_with_it(alice, bob):
     assert work_mem(alice) == DEFAULT
 
 
-def test_a_skipped_setting_does_not_hide_the_next(alice, bob):
-    """What the server skips after an error must not be waited for."""
-    alice.send(parse("", "SELECT no"), flush())
-    assert alice.receive().type == "E"
-    alice.ask(run("SET work_mem = '6MB'"), sync())
-    alice.query("SET work_mem = '5MB'")
-    alice.extended("SET application_name = 'later'")
-    assert work_mem(bob) == DEFAULT
-    assert alice.query("SELECT current_setting('work_mem'), current_setting('application_name')"
-                       ) == [["5MB", "later"]]
-
-
-@pytest.mark.parametrize("reset", ["RESET ALL", "DISCARD ALL"])
-def test_startup_values_hold_in_what_follows_without_a_pause(clients, reset):
 def test_a_setting_prepared_by_the_protocol_and_executed_by_sql(alice, bob):
     alice.ask(parse("s", "SET work_mem = '7MB'"), sync())
     alice.query("EXECUTE s")
@@ -409,6 +409,20 @@ def test_preparing_a_transaction_keeps_its_settings(alice, bob):
     alice.query("ROLLBACK PREPARED 'x'")
 
 
+def test_a_skipped_setting_does_not_hide_the_next(alice, bob):
+    """What the server skips after an error must not be waited for."""
+    alice.send(parse("", "SELECT no"), flush())
+    assert alice.receive().type == "E"
+    alice.ask(run("SET work_mem = '6MB'"), sync())
+    alice.query("SET work_mem = '5MB'")
+    alice.extended("SET application_name = 'later'")
+    assert work_mem(bob) == DEFAULT
+    assert alice.query("SELECT current_setting('work_mem'), current_setting('application_name')"
+                       ) == [["5MB", "later"]]
+
+
+@pytest.mark.parametrize("reset", ["RESET ALL", "DISCARD ALL"])
+def test_startup_values_hold_in_what_follows_without_a_pause(clients, reset):
     client = clients(work_mem="5MB")
     client.query("SET work_mem = '6MB'")
     client.send(query(reset), query("SHOW work_mem"), parse("", "SHOW work_mem"), bind(), execute(),

@@ -32,7 +32,9 @@ bool ends_segment(char type) {
 }
 
 // Effects that decide where the session may run next; the rest is only of interest to routing.
-constexpr std::uint32_t kPinningEffects = ~std::uint32_t{kEffectSequenceRead};
+constexpr std::uint32_t kPinningEffects = ~std::uint32_t{kEffectSequenceRead | kEffectLocalConfig};
+// Effects after which what is parsed may mean something else than it does for others.
+constexpr std::uint32_t kLocalSettings = kEffectSetConfig | kEffectLocalConfig | kEffectOpaque;
 
 }  // namespace
 
@@ -89,8 +91,6 @@ bool ServerLink::fence_passed() {
   return true;
 }
 
-ServerLink::Take ServerLink::request_unchanged(char type, std::string_view frame) {
-  ResponseTracker& tracker = backend_->tracker;
 // In session mode the server remembers all but this: the startup packet's values are not its own,
 // so a query that returns to them needs our help.
 bool ServerLink::returns_to_startup(char type, std::string_view body) const {
@@ -105,6 +105,8 @@ bool ServerLink::returns_to_startup(char type, std::string_view body) const {
   return !scan.next(second);
 }
 
+ServerLink::Take ServerLink::request_unchanged(char type, std::string_view frame) {
+  ResponseTracker& tracker = backend_->tracker;
   const std::string_view body = frame.substr(kFrameHeaderSize);
   bool wanted = true;
   switch (type) {
@@ -263,7 +265,7 @@ bool ServerLink::answer_locally(const StatementEffects& only) {
 
 void ServerLink::note_effects(Verb verb, std::uint32_t effects) {
   pin_candidates_ |= effects & kPinningEffects;
-  state_.has_local_settings |= verb == Verb::kSetLocal || (effects & kEffectSetConfig) != 0;
+  state_.has_local_settings |= verb == Verb::kSetLocal || (effects & kLocalSettings) != 0;
 }
 
 ServerLink::Take ServerLink::hear_channel(std::string_view channel) {

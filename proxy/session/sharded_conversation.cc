@@ -224,7 +224,8 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
       const auto route = router_.route(statement.text, router_session);
       if (!route) return refuse(route.error());
       writes |= route->writes;
-      if (route->kind == RouteKind::kAnyShard && effects == kEffectNone) continue;
+      if (route->kind == RouteKind::kAnyShard && (effects & ~kEffectLocalConfig) == kEffectNone)
+        continue;
       one = route->kind == RouteKind::kOneShard || route->kind == RouteKind::kHomeShard ||
             route->kind == RouteKind::kAnyShard;
       if (one) shard = shard_of(*route, effects);
@@ -636,7 +637,8 @@ std::vector<ServerLink*> ShardedConversation::enlisted_links() {
 
 // Statements that leave something behind, or read what only one server knows, always meet there.
 ShardId ShardedConversation::any_shard(std::uint32_t effects) const {
-  if (effects != kEffectNone || session_.state().pins != kEffectNone) return 0;
+  if ((effects & ~kEffectLocalConfig) != kEffectNone || session_.state().pins != kEffectNone)
+    return 0;
   if (!transaction_.shards().empty()) return transaction_.shards().front();
   return static_cast<ShardId>(session_.state().id % links_.size());
 }

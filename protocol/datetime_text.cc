@@ -126,9 +126,9 @@ TimeOfDay read_time(FieldReader& in) {
   return time;
 }
 
-// A leap second is taken by the server for the next minute, which is not worth having here.
+// A leap second is taken for the next minute, as the server does.
 bool to_microseconds(const TimeOfDay& time, std::int64_t& out) {
-  if (time.hour > 24 || time.minute > 59 || time.second > 59) return false;
+  if (time.hour > 24 || time.minute > 59 || time.second > 60) return false;
   out =
       ((time.hour * 60 + time.minute) * 60 + time.second) * kMicrosecondsPerSecond + time.fraction;
   return out <= kMicrosecondsPerDay;

@@ -55,7 +55,15 @@ Result<Float> parse_float(std::string_view text, std::string_view type) {
   return negative ? -value : value;
 }
 
-Result<std::string> parse_bytea_hex(std::string_view hex, std::string_view text) {
+// hex_decode(); 0 stands for the end of the text.
+Error invalid_hex(char digit) {
+  constexpr Sqlstate kInvalidParameterValue{"22023"};
+  if (digit == 0)
+    return {kInvalidParameterValue, "invalid hexadecimal data: odd number of digits", {}};
+  return {kInvalidParameterValue, "invalid hexadecimal digit: " + quoted({&digit, 1}), {}};
+}
+
+Result<std::string> parse_bytea_hex(std::string_view hex) {
   std::string bytes;
   bytes.reserve(hex.size() / 2);
   for (std::size_t i = 0; i < hex.size();) {
@@ -66,7 +74,7 @@ Result<std::string> parse_bytea_hex(std::string_view hex, std::string_view text)
     }
     const int high = hex_digit(c);
     const int low = i + 1 < hex.size() ? hex_digit(hex[i + 1]) : -1;
-    if (high < 0 || low < 0) return invalid_text("bytea", text);
+    if (high < 0 || low < 0) return invalid_hex(high < 0 ? c : i + 1 < hex.size() ? hex[i + 1] : 0);
     bytes.push_back(static_cast<char>(high * 16 + low));
     i += 2;
   }
@@ -193,7 +201,7 @@ Result<Uuid> parse_uuid(std::string_view text) {
 
 // byteain().
 Result<std::string> parse_bytea(std::string_view text) {
-  if (text.starts_with("\\x")) return parse_bytea_hex(text.substr(2), text);
+  if (text.starts_with("\\x")) return parse_bytea_hex(text.substr(2));
   std::string bytes;
   bytes.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {

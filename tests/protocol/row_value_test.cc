@@ -229,7 +229,7 @@ TEST(Datetime, DaysThatAreNotAreOutOfRange) {
   }
   for (const char* stamp : {"294277-01-01 00:00:00", "9999999-12-31 00:00:00",
                             "2024-01-05 25:00:00", "2024-01-05 24:00:01", "2024-01-05 10:60:00",
-                            "2024-01-05 10:11:60", "4714-11-23 23:59:59 BC"}) {
+                            "2024-01-05 10:11:61", "4714-11-23 23:59:59 BC"}) {
     EXPECT_EQ(refused(ValueType::kTimestamp, stamp), "22008") << stamp;
   }
   EXPECT_EQ(refused(ValueType::kTimestamptz, "2024-01-05 00:00:00+16"), "22008");
@@ -267,7 +267,8 @@ TEST(Bytea, RefusesBrokenEscapes) {
   EXPECT_EQ(text(ValueType::kBytea, "\\\\x61").bytea(), "\\x61");
   for (const char* bad :
        {"\\x6", "\\x6g", "\\x6 1", "\\", "a\\", "\\4", "\\400", "\\18", "\\0a0"}) {
-    EXPECT_EQ(refused(ValueType::kBytea, bad), "22P02") << bad;
+    const bool hex = std::string_view(bad).starts_with("\\x");
+    EXPECT_EQ(refused(ValueType::kBytea, bad), hex ? "22023" : "22P02") << bad;
   }
 }
 

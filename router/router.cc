@@ -34,7 +34,8 @@ class BoundParameters final : public ParameterValues {
 
   bool names_a_moment() const override {
     for (const BoundValue& bound : values_) {
-      if (!bound.is_null && !bound.binary && pgshunt::names_a_moment(bound.bytes)) return true;
+      // A text's bytes are the same in binary; it may be cast to a date or time.
+      if (!bound.is_null && pgshunt::names_a_moment(bound.bytes)) return true;
     }
     return false;
   }
@@ -68,9 +69,14 @@ class LiteralParameters final : public ParameterValues {
 
   bool names_a_moment() const override {
     for (const TemplateLiteral& literal : statement_.literals) {
-      // Quotes around a word do not hide it.
-      if (literal.kind != LiteralKind::kInteger && literal.kind != LiteralKind::kDecimal &&
-          pgshunt::names_a_moment(literal.text)) {
+      if (literal.kind == LiteralKind::kInteger || literal.kind == LiteralKind::kDecimal) continue;
+      // Quotes around a word do not hide it, but escapes do, and pieces on several lines.
+      const bool plain = literal.kind == LiteralKind::kDollarString ||
+                         (literal.text.find('\n') == std::string_view::npos &&
+                          literal.text.find('\r') == std::string_view::npos &&
+                          literal.text.find('\\') == std::string_view::npos);
+      if (plain ? pgshunt::names_a_moment(literal.text)
+                : !decode_literal(literal, scratch_) || pgshunt::names_a_moment(scratch_)) {
         return true;
       }
     }

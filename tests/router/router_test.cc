@@ -93,6 +93,9 @@ TEST_F(RouterTest, AValueMayTurnAHitIntoARefusal) {
   EXPECT_EQ(refused("UPDATE countries SET added = '2020-01-01'"), "routed");
   EXPECT_EQ(refused("UPDATE countries SET added = 'now'"), "0A000");
   EXPECT_EQ(refused("UPDATE countries SET added = ' Today 10:00 '"), "0A000");
+  EXPECT_EQ(refused("UPDATE countries SET added = E'n\\x6fw'"), "0A000");
+  EXPECT_EQ(refused("UPDATE countries SET added = 'no'\n'w'"), "0A000");
+  EXPECT_EQ(refused("UPDATE countries SET added = E'2020\\x2d01-01'"), "routed");
   EXPECT_EQ(refused("SELECT * FROM users WHERE seen > '2020-01-01'"), "routed");
   EXPECT_EQ(refused("SELECT * FROM users WHERE seen > 'yesterday'"), "0A000");
   EXPECT_EQ(one("SELECT * FROM users WHERE seen > 'yesterday' AND id = 5"), shard_of(5));

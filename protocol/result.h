@@ -43,6 +43,7 @@ inline constexpr Sqlstate kInvalidTextRepresentation{"22P02"};
 inline constexpr Sqlstate kSyntaxError{"42601"};
 inline constexpr Sqlstate kDuplicatePreparedStatement{"42P05"};
 inline constexpr Sqlstate kUndefinedTable{"42P01"};
+inline constexpr Sqlstate kInvalidColumnReference{"42P10"};
 inline constexpr Sqlstate kInsufficientPrivilege{"42501"};
 inline constexpr Sqlstate kTooManyConnections{"53300"};
 inline constexpr Sqlstate kProgramLimitExceeded{"54000"};

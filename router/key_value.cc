@@ -23,7 +23,12 @@ Error out_of_range(std::uint32_t oid) {
   return {kOutOfRange, std::string(name_of(*shard_key_type_of(oid))) + " out of range", {}};
 }
 
-Error mismatch(ShardKeyType type) {
+// A value of a type that has no `=` with the key. What a cast or an assignment to the column makes
+// of it is the server's to say.
+Error mismatch(ShardKeyType type, const KeySource& source, KeyUse use) {
+  if (source.cast != 0 || use != KeyUse::kCompared) {
+    return undecidable(type, "a value of another type", "Give a value of the key's own type.");
+  }
   return {kUndefinedOperator,
           "a " + std::string(name_of(type)) + " key cannot be compared with a value of this type",
           "Give a value of the key's type, or cast it."};
@@ -63,20 +68,21 @@ std::uint16_t format_to_read(const KeyInput& input) {
   return is_string_oid(input.type) ? kFormatText : format_of(input);
 }
 
-Result<KeyNumber> read_number(ShardKeyType type, const KeySource& source, const KeyInput& input) {
+Result<KeyNumber> read_number(ShardKeyType type, const KeySource& source, const KeyInput& input,
+                              KeyUse use) {
   if (input.form == Form::kNumber) return KeyNumber::from_literal(input.bytes);
   if (source.negated && input.form == Form::kString && source.cast == 0) {
     // The server makes a double precision of -'5', and doubles do not compare exactly.
     return undecidable(type, "a negated string", "Write the number without quotes.");
   }
   const std::uint32_t oid = type_to_read(type, source, input);
-  if (!is_number_oid(oid)) return mismatch(type);
+  if (!is_number_oid(oid)) return mismatch(type, source, use);
   return KeyNumber::decode(oid, format_to_read(input), input.bytes);
 }
 
 Result<KeyHash> hash_number(ShardKeyType type, const KeySource& source, const KeyInput& input,
                             KeyUse use) {
-  Result<KeyNumber> number = read_number(type, source, input);
+  Result<KeyNumber> number = read_number(type, source, input, use);
   if (!number) return number.error();
   if (source.negated) number->negate();
   const auto integer = number->to_int8();
@@ -145,11 +151,11 @@ bool comparable_with_key(ShardKeyType type, std::uint32_t oid) {
 Result<KeyHash> hash_key(ShardKeyType type, const KeySource& source, const KeyInput& input,
                          KeyUse use) {
   if (input.form == Form::kNull) return KeyHash{};
-  if (!comparable_with_key(type, source.cast)) return mismatch(type);
+  if (!comparable_with_key(type, source.cast)) return mismatch(type, source, use);
   if (is_integer(type) || type == ShardKeyType::kNumeric) {
     return hash_number(type, source, input, use);
   }
-  if (source.negated || type_to_read(type, source, input) == 0) return mismatch(type);
+  if (source.negated || type_to_read(type, source, input) == 0) return mismatch(type, source, use);
   const auto value =
       RowValue::decode(*value_type_of(oid_of(type)), format_to_read(input), {false, input.bytes});
   if (!value) return value.error();

@@ -101,6 +101,12 @@ Result<std::optional<std::int64_t>> bind_count(const LimitSource& source, Parame
         return refusal("LIMIT and OFFSET over several shards take whole numbers",
                        "Bind a parameter of type bigint.");
       }
+      const bool rounds = input.form == KeyInput::Form::kNumber &&
+                          input.bytes.find_first_not_of("0123456789") != std::string_view::npos;
+      if (rounds) {
+        return refusal("LIMIT and OFFSET over several shards take whole numbers",
+                       "Write the number without a point or exponent.");
+      }
       const bool binary = input.form == KeyInput::Form::kBinary;
       const std::uint32_t type = binary && input.type != 0 ? input.type : type_oid::kInt8;
       const auto value =

@@ -7,8 +7,6 @@
 namespace pgshunt {
 namespace {
 
-constexpr Sqlstate kInvalidColumnReference{"42P10"};
-
 Error unprovable(std::string message, std::string hint) {
   return {sqlstate::kFeatureNotSupported, std::move(message), std::move(hint)};
 }
@@ -47,7 +45,7 @@ Result<std::uint16_t> RowMerger::find_column(const SortKey& key, const RowDescri
   switch (key.where) {
     case SortKey::Where::kVisible:
       if (key.index < visible) return key.index;
-      return Error{kInvalidColumnReference,
+      return Error{sqlstate::kInvalidColumnReference,
                    "ORDER BY position " + std::to_string(key.index + 1) + " is not in select list",
                    {}};
     case SortKey::Where::kHidden:

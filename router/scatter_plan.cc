@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <string>
 
+#include "protocol/value_text.h"
 #include "router/builtin.h"
 #include "router/clause_text.h"
 #include "router/distribution.h"
@@ -114,6 +116,14 @@ Result<LimitSource> limit_source(const std::optional<Expr>& expr, const char* cl
       return out;
     }
   }
+  if (at->kind == ExprKind::kConstant && at->constant == ConstantKind::kString) {
+    constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+    const auto count = parse_integer(at->text, -kMost, kMost, "bigint");
+    if (!count) return count.error();
+    out.kind = LimitSource::Kind::kConstant;
+    out.constant = *count;
+    return out;
+  }
   return refusal(std::string(clause) + " over several shards must be a whole number or a parameter",
                  "Compute the value before you send the statement.");
 }
@@ -169,8 +179,14 @@ Result<std::string> shard_text(std::string_view text, const Query& query, const 
     return out;
   }
   out += text.substr(clauses->from, clauses->limit.begin - clauses->from);
-  out += " LIMIT (" + text_of(plan.limit) + ")::bigint + coalesce((" + text_of(plan.offset) +
-         ")::bigint, 0)";
+  if (plan.limit.kind == LimitSource::Kind::kNone) {
+    out += " LIMIT (NULL)::bigint + coalesce((" + text_of(plan.offset) + ")::bigint, 0)";
+    return out;
+  }
+  // Their sum, or the most there is.
+  const std::string limit = "(" + text_of(plan.limit) + ")::bigint";
+  const std::string offset = "coalesce((" + text_of(plan.offset) + ")::bigint, 0)";
+  out += " LIMIT " + limit + " + least(" + offset + ", 9223372036854775807 - " + limit + ")";
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -59,14 +60,15 @@ class SortPlanner {
   }
 
   Result<SortKey> ordinal(const Expr& constant) {
-    std::uint16_t number = 0;
+    std::int32_t number = 0;
     const char* const end = constant.text.data() + constant.text.size();
     const auto [at, error] = std::from_chars(constant.text.data(), end, number);
-    if (constant.constant != ConstantKind::kNumber || error != std::errc() || at != end ||
-        number == 0) {
-      return Error{sqlstate::kSyntaxError,
-                   "ORDER BY takes a position in the select list, or an expression that is not a "
-                   "constant",
+    if (constant.constant != ConstantKind::kNumber || error != std::errc() || at != end) {
+      return Error{sqlstate::kSyntaxError, "non-integer constant in ORDER BY", {}};
+    }
+    if (number < 1 || number > std::numeric_limits<std::uint16_t>::max()) {
+      return Error{sqlstate::kInvalidColumnReference,
+                   "ORDER BY position " + constant.text + " is not in select list",
                    {}};
     }
     SortKey key;

@@ -289,7 +289,8 @@ TEST_F(Planner, SortKeysAndHiddenColumns) {
        "coalesce((2)::bigint, 0)",
        {kHidden, kHidden}},
       {"SELECT id FROM users LIMIT $1 OFFSET $2",
-       "SELECT id FROM users  LIMIT ($1)::bigint + coalesce(($2)::bigint, 0)",
+       "SELECT id FROM users  LIMIT ($1)::bigint + least(coalesce(($2)::bigint, 0), "
+       "9223372036854775807 - ($1)::bigint)",
        {}},
       {"SELECT name || 'x', id::text FROM users ORDER BY id",
        "SELECT name || 'x', id::text , (id) AS \"pgshunt.sort.1\" FROM users ORDER BY id",

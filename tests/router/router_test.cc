@@ -84,8 +84,8 @@ TEST_F(RouterTest, ScatterTextCarriesTheClientsLiterals) {
     EXPECT_EQ(route->sql,
               "SELECT name , (id) AS \"pgshunt.sort.1\" , (medium + 7) AS \"pgshunt.sort.2\" FROM "
               "users WHERE name > 'it''s' AND medium = 1.50 ORDER BY id, medium + 7  LIMIT "
-              "(10)::bigint + coalesce((" +
-                  std::to_string(round + 3) + ")::bigint, 0)");
+              "(10)::bigint + least(coalesce((" +
+                  std::to_string(round + 3) + ")::bigint, 0), 9223372036854775807 - (10)::bigint)");
   }
 }
 

@@ -351,6 +351,33 @@ constexpr std::array<std::string_view, 84> kLocals = {"col_description",
                                                       "unnest",
                                                       "version"};
 
+// They read tables that their arguments name, or that a query in their arguments does. The last
+// ones are of the extensions tablefunc and xml2, in C.
+constexpr std::array<std::string_view, 22> kReaders = {
+    "connectby",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
+    "database_to_xmlschema",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "schema_to_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
+    "table_to_xmlschema",
+    "ts_rewrite",
+    "ts_stat",
+    "xpath_table",
+};
+
 constexpr std::array<std::string_view, 38> kOperators = {
     "!~", "!~*", "!~~", "!~~*", "#",  "#-", "#>", "#>>", "%",  "&",  "&&", "*",  "+",
     "-",  "->",  "->>", "-|-",  "/",  "<",  "<<", "<=",  "<>", "<@", "=",  ">",  ">=",
@@ -378,6 +405,7 @@ FunctionClass classify_builtin(std::string_view name) {
   if (contains(kMoments, name)) return FunctionClass::kMoment;
   if (contains(kWindows, name)) return FunctionClass::kWindow;
   if (contains(kLocals, name)) return FunctionClass::kLocal;
+  if (contains(kReaders, name)) return FunctionClass::kMayRead;
   return FunctionClass::kUnknown;
 }
 
@@ -388,6 +416,8 @@ FunctionClass classify_function(const Topology& topology, Names names) {
   const bool qualified = names.size() > 1;
   const FunctionClass built_in = name.empty() ? FunctionClass::kUnknown : classify_builtin(name);
   if (names.empty() || (qualified && !name.empty())) return built_in;
+  // Of extensions, also where their schema is named.
+  if (contains(kReaders, names.back())) return FunctionClass::kMayRead;
   const UserFunction* user = topology.find_user_function(names.back());
   if (user == nullptr) return built_in;
   switch (user->behaviour) {
@@ -409,6 +439,16 @@ bool is_advisory_lock(Names names) {
 bool is_sequence_read(Names names) {
   const std::string_view name = builtin_name(names);
   return name == "currval" || name == "lastval";
+}
+
+bool is_set_config(Names names) { return builtin_name(names) == "set_config"; }
+
+bool changes_only_plans(std::string_view setting) {
+  std::string name(setting);
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return name == "jit" || name.starts_with("jit_") || name.starts_with("enable_") ||
+         name == "application_name";
 }
 
 bool is_builtin_operator(Names names) { return contains(kOperators, builtin_name(names)); }

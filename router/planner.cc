@@ -84,9 +84,16 @@ class Planner {
       return refusal(facts.sequence_read + " is not supported on a sharded database",
                      "Every shard has sequences of its own: use INSERT ... RETURNING.");
     }
+    if (const Status ok = add_settings(); !ok) return ok.error();
     if (facts.into) {
       return refusal("SELECT INTO is not supported on a sharded database",
                      "Create the table on each shard, then INSERT.");
+    }
+    for (const WriteTarget& target : analysis_.writes()) {
+      // UPDATE pg_settings is a SET.
+      if (target.table.placement != TableClass::kCatalog) continue;
+      return refusal("a system catalog cannot be written on a sharded database",
+                     "Connect to each shard and do it there.");
     }
     if (analysis_.has(TableClass::kSharded)) return plan_sharded(query);
     if (analysis_.has(TableClass::kUnsharded)) return plan_unsharded();
@@ -94,6 +101,19 @@ class Planner {
       if (target.table.placement == TableClass::kReference) return plan_reference_write(query);
     }
     return plan_read_anywhere();
+  }
+
+  // set_config() would reach one shard of many. Which setting it is may be known only with the
+  // values.
+  Status add_settings() {
+    for (const Expr* call : analysis_.facts().set_configs) {
+      auto name = call->args.empty()
+                      ? std::nullopt
+                      : key_source_of(call->args[0], ShardKeyType::kText, request_.types);
+      if (!name) return set_config_refusal();
+      plan_.settings.push_back(std::move(*name));
+    }
+    return Ok{};
   }
 
   Status not_understood(const SqlStatement& statement) const {
@@ -129,6 +149,7 @@ class Planner {
     if (const Status ok = check_no_reference_write(); !ok) return ok.error();
     plan_.kind = RouteKind::kOneShard;
     plan_.home = home;
+    if (const Status ok = check_reading_function(); !ok) return ok.error();
     return check_locks();
   }
 

@@ -12,4 +12,8 @@ inline Error refusal(std::string message, std::string hint) {
   return {sqlstate::kFeatureNotSupported, std::move(message), std::move(hint)};
 }
 
+inline Error set_config_refusal() {
+  return refusal("set_config() would set it on one shard only", "Use SET or SET LOCAL.");
+}
+
 }  // namespace pgshunt

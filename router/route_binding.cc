@@ -4,6 +4,7 @@
 #include <string>
 
 #include "protocol/row_value.h"
+#include "router/builtin.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -140,6 +141,20 @@ Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& pl
   return route;
 }
 
+Status check_settings(const StatementPlanData& plan, ParameterValues& values) {
+  for (const KeySource& name : plan.settings) {
+    KeyInput input = name.constant_input();
+    if (name.kind == KeySource::Kind::kParameter) {
+      const auto bound = values.value(name.parameter);
+      if (!bound) return bound.error();
+      if (!*bound) return set_config_refusal();
+      input = **bound;
+    }
+    if (!changes_only_plans(input.bytes)) return set_config_refusal();
+  }
+  return Ok{};
+}
+
 }  // namespace
 
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
@@ -149,6 +164,7 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     return refusal("a table is named without its schema, and search_path is not the default one",
                    "Write schema.table, or reset search_path.");
   }
+  if (const Status ok = check_settings(plan, values); !ok) return ok.error();
   if (plan.several_shards() && values.names_a_moment()) {
     return refusal("a literal such as 'now' or 'today' would mean another moment on every shard",
                    "Write the date or time itself.");

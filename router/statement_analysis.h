@@ -18,8 +18,9 @@ namespace pgshunt {
 // for none.
 struct StatementFacts {
   std::string unknown_function;
-  std::string reading_function;  // the user's own, which may read any table
-  std::string sequence_read;     // currval(), lastval()
+  std::string reading_function;          // the user's own, which may read any table
+  std::string sequence_read;             // currval(), lastval()
+  std::vector<const Expr*> set_configs;  // calls of set_config()
   std::string local_function;
   std::string moment;  // now() or CURRENT_TIMESTAMP, or a literal such as 'today'
   std::string aggregate;

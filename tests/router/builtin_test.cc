@@ -115,6 +115,23 @@ TEST(Builtin, TablesAreSortedForBinarySearch) {
   EXPECT_EQ(classify("now"), FunctionClass::kMoment);
   EXPECT_EQ(classify("version"), FunctionClass::kLocal);
   EXPECT_EQ(classify("nextval"), FunctionClass::kUnknown);
+  EXPECT_EQ(classify("connectby"), FunctionClass::kMayRead);
+  EXPECT_EQ(classify("xpath_table"), FunctionClass::kMayRead);
+}
+
+// What takes a query or the name of a table as its argument.
+TEST(Builtin, FunctionsThatReadTablesNamedInTextAreKnown) {
+  PgServer* server = PgServer::shared();
+  if (server == nullptr) GTEST_SKIP() << "no PostgreSQL to compare with";
+  auto client = PgClient::connect(server->socket_dir(), server->port(), "postgres");
+  ASSERT_NE(client, nullptr);
+  const PgResult readers = client->query(
+      "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND "
+      "(proname ~ '_to_xml' OR proname IN ('ts_stat', 'ts_rewrite')) ORDER BY 1");
+  ASSERT_TRUE(readers.ok());
+  for (std::size_t i = 0; i < readers.rows.size(); ++i) {
+    EXPECT_EQ(classify(*readers.value(i, 0)), FunctionClass::kMayRead) << *readers.value(i, 0);
+  }
 }
 
 TEST(Builtin, ANameOutsideTheCatalogIsTakenForTheWorse) {

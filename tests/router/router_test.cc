@@ -101,6 +101,37 @@ TEST_F(RouterTest, AValueMayTurnAHitIntoARefusal) {
   EXPECT_EQ(one("SELECT * FROM users WHERE seen > 'yesterday' AND id = 5"), shard_of(5));
   EXPECT_EQ(refused("SELECT * FROM users WHERE id = 'x'"), "22P02");
   EXPECT_EQ(refused("INSERT INTO users (id) VALUES (5.5)"), "0A000");
+  EXPECT_EQ(refused("SELECT id FROM users LIMIT 2"), "routed");
+  EXPECT_EQ(refused("SELECT id FROM users LIMIT 1.5"), "0A000");
+  EXPECT_EQ(refused("SELECT id FROM users LIMIT '1.5'"), "22P02");
+}
+
+TEST_F(RouterTest, SetConfigWouldReachOneShardOnly) {
+  EXPECT_EQ(refused("SELECT set_config('jit', 'off', false)"), "routed");
+  EXPECT_EQ(refused("SELECT pg_catalog.set_config('Enable_SeqScan', 'off', true)"), "routed");
+  EXPECT_EQ(refused("SELECT set_config('timezone', 'UTC', false)"), "0A000");
+  EXPECT_EQ(refused("SELECT set_config('search_path', 'other', true)"), "0A000");
+  EXPECT_EQ(refused("SELECT set_config(name, 'off', true) FROM countries"), "0A000");
+  EXPECT_EQ(refused("SELECT * FROM users WHERE id = 5 AND set_config('x.y', 'z', true) <> ''"),
+            "0A000");
+  const auto plan = router_.prepare("SELECT set_config($1, 'off', false)", {});
+  ASSERT_TRUE(plan);
+  const auto bind = [&](std::string_view name) {
+    const BoundValue value{false, false, 0, name};
+    const auto route = router_.bind(**plan, {&value, 1});
+    return route ? std::string("routed") : std::string(route.error().code.view());
+  };
+  EXPECT_EQ(bind("jit"), "routed");
+  EXPECT_EQ(bind("timezone"), "0A000");
+}
+
+TEST_F(RouterTest, ATextInBinaryMayNameAMomentToo) {
+  const auto plan = router_.prepare("UPDATE countries SET added = $1::text::timestamptz", {});
+  ASSERT_TRUE(plan);
+  const BoundValue now{false, true, type_oid::kText, "now"};
+  EXPECT_FALSE(router_.bind(**plan, {&now, 1}));
+  const BoundValue then{false, true, type_oid::kText, "2020-01-01"};
+  EXPECT_TRUE(router_.bind(**plan, {&then, 1}));
 }
 
 TEST_F(RouterTest, RowsOfSeveralShardsAreNotOneStatement) {

@@ -7,6 +7,7 @@
 #include "router/builtin.h"
 #include "router/insert_plan.h"
 #include "router/parse_tree.h"
+#include "router/pg_hash.h"
 #include "router/refusal.h"
 #include "router/scatter_plan.h"
 #include "router/statement_analysis.h"
@@ -314,6 +315,7 @@ class Planner {
     }
     if (const Status same = check_same_everywhere(); !same) return same.error();
     plan_.kind = RouteKind::kEveryShard;
+    plan_.write_lock = static_cast<std::int64_t>(hash_bytes(table.schema + "." + table.name));
     return Ok{};
   }
 

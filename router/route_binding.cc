@@ -182,7 +182,10 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   Route route;
   route.kind = plan.kind;
   route.writes = plan.writes;
-  if (plan.kind == RouteKind::kEveryShard) route.shards = topology.all_shards;
+  if (plan.kind == RouteKind::kEveryShard) {
+    route.shards = topology.all_shards;
+    route.write_lock = plan.write_lock;
+  }
   if (plan.kind == RouteKind::kHomeShard) route.shards = std::span(topology.all_shards).first(1);
   return route;
 }

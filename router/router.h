@@ -36,6 +36,9 @@ struct Route {
   // kScatter only; null otherwise. Valid as long as the plan (prepared) or until the router's next
   // call (simple).
   const MergeSpec* merge = nullptr;
+  // kEveryShard: the key of an advisory lock that writers of the table hold on the first shard, so
+  // that all shards see their writes in one order.
+  std::int64_t write_lock = 0;
   RowWindow window;  // kScatter: LIMIT and OFFSET, values bound
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.
   // bind() leaves it empty: what to prepare on the servers is the plan's shard_text().

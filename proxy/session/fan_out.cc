@@ -60,36 +60,69 @@ FanOut::~FanOut() {
 }
 
 void FanOut::send_query(std::string_view sql) {
-  std::string message;
-  append_query(message, sql);
-  for (Source& source : sources_) {
-    source.backend->tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kFanOutTag);
-    source.backend->memory.unnamed_tag = 0;
-    source.backend->request_at = session_.worker().loop().now();
-    source.backend->send(message);
+  append_query(message_, sql);
+  send();
+}
+
+void FanOut::send_extended(StatementPtr statement, const BindView& bind) {
+  statement_ = std::move(statement);
+  append_bind_for_shard(message_, bind, statement_->server_name, *plan_.result_formats);
+  append_describe(message_, TargetKind::kPortal, bind.portal);
+  append_execute(message_, bind.portal, rows_wanted(plan_));
+  append_sync(message_);
+  send();
+}
+
+void FanOut::send() {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    const bool first = i == 0;
+    if (plan_.order == FanOutPlan::Order::kFirstAlone && !first) continue;
+    if (plan_.order == FanOutPlan::Order::kFirstLast && first && sources_.size() > 1) continue;
+    send_to(sources_[i]);
   }
 }
 
-void FanOut::send_extended(const Statement& statement, const BindView& bind) {
+void FanOut::send_to(Source& source) {
+  Backend& backend = *source.backend;
+  source.asked = true;
+  backend.request_at = session_.worker().loop().now();
+  if (!statement_) {
+    backend.tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kFanOutTag);
+    backend.memory.unnamed_tag = 0;
+    backend.send(message_);
+    return;
+  }
+  std::string parse;
+  if (!backend.memory.prepared.use(statement_->id)) {
+    backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow,
+                         static_cast<std::uint32_t>(statement_->id));
+    append_parse(parse, statement_->server_name, statement_->text, statement_->types);
+    backend.memory.prepared.add(statement_->id);
+  }
+  backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
+  backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
+  backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
+  backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
+  backend.send(parse.append(message_));
+}
+
+// A shard has finished: whose turn is it now?
+void FanOut::send_rest() {
+  if (plan_.order == FanOutPlan::Order::kTogether) return;
+  const bool first_alone = plan_.order == FanOutPlan::Order::kFirstAlone;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    const bool before = (i == 0) == first_alone;
+    if (before && !sources_[i].finished) return;
+  }
   for (Source& source : sources_) {
-    Backend& backend = *source.backend;
-    backend.request_at = session_.worker().loop().now();
-    std::string message;
-    if (!backend.memory.prepared.use(statement.id)) {
-      backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow,
-                           static_cast<std::uint32_t>(statement.id));
-      append_parse(message, statement.server_name, statement.text, statement.types);
-      backend.memory.prepared.add(statement.id);
+    if (source.asked || !source.backend) continue;
+    if (failed_ && first_alone) {
+      // Not to be done any more, but what was said before is to be answered to its end.
+      statement_ = nullptr;
+      message_.clear();
+      append_query(message_, {});
     }
-    backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
-    append_bind_for_shard(message, bind, statement.server_name, *plan_.result_formats);
-    backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
-    append_describe(message, TargetKind::kPortal, bind.portal);
-    backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
-    append_execute(message, bind.portal, rows_wanted(plan_));
-    backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
-    append_sync(message);
-    backend.send(message);
+    send_to(source);
   }
 }
 
@@ -161,6 +194,7 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
       backend.memory.prepared.forget(reply.request.tag);
     }
     const auto error = decode_error_response(body);
+    if (!failed_) keep_error_fields(body);
     set_failed(error ? error->to_error() : Error{}, &source);
     return true;
   }
@@ -176,6 +210,7 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
       if (transaction) backend.transaction = *transaction;
       if (reply.request.tag == kFanOutTag) {
         source.rows_ended = source.finished = true;
+        send_rest();
       }
       break;
     }
@@ -355,11 +390,40 @@ void FanOut::set_failed(Error error, Source* culprit) {
   error_ = std::move(error);
   // What the others are still doing is for nothing.
   for (Source& source : sources_) {
-    if (&source == culprit || source.finished || !source.backend) continue;
+    if (&source == culprit || source.finished || !source.asked || !source.backend) continue;
     if (plan_.use != FanOutPlan::Use::kCommand) {
       session_.worker().cancel_on_server(*source.backend);
     }
   }
+}
+
+// Of an ordinary error. The position is one in the shards' text, which is not always the client's.
+void FanOut::keep_error_fields(std::string_view body) {
+  constexpr char kSeverity = 'V';
+  constexpr char kPosition = 'P';
+  std::string fields;
+  bool ordinary = false;
+  while (!body.empty() && body.front() != '\0') {
+    const std::size_t end = body.find('\0');
+    if (end == std::string_view::npos) return;
+    const std::string_view field = body.substr(0, end + 1);
+    ordinary |= field.front() == kSeverity && field.substr(1, end - 1) == "ERROR";
+    if (field.front() != kPosition || plan_.use == FanOutPlan::Use::kAgree) fields.append(field);
+    body.remove_prefix(end + 1);
+  }
+  if (ordinary) error_fields_ = std::move(fields.append(1, '\0'));
+}
+
+std::string FanOut::error_response() const {
+  std::string out;
+  if (error_fields_.empty()) {
+    append_error_response(out, Severity::kError, error_);
+    return out;
+  }
+  char header[kFrameHeaderSize];
+  header[0] = backend::kErrorResponse;
+  store_be32(header + 1, static_cast<std::uint32_t>(error_fields_.size() + 4));
+  return out.append(header, sizeof header).append(error_fields_);
 }
 
 void FanOut::finish_if_done() {
@@ -384,7 +448,9 @@ void FanOut::client_slow(bool slow) {
 
 void FanOut::cancel() {
   for (Source& source : sources_) {
-    if (source.backend && !source.finished) session_.worker().cancel_on_server(*source.backend);
+    if (source.backend && source.asked && !source.finished) {
+      session_.worker().cancel_on_server(*source.backend);
+    }
   }
 }
 
@@ -395,6 +461,7 @@ void FanOut::on_backend_lost(Backend& backend, const Error& error) {
   source.link->forget_server(error.message);
   broken_ = true;
   set_failed(error, &source);
+  send_rest();
   pump();
 }
 

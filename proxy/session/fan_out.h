@@ -38,6 +38,14 @@ struct FanOutPlan {
     kCommand,  // of the proxy's own (COMMIT, ROLLBACK): replies tell only whether it worked
   };
   Use use = Use::kCommand;
+  // Two clients that write the same rows on all shards must meet on one of them first: no server
+  // sees that one waits here and the other there.
+  enum class Order : std::uint8_t {
+    kTogether,
+    kFirstAlone,  // the other shards hear of it when the first has done it
+    kFirstLast,   // the first hears of it when the others have done it
+  };
+  Order order = Order::kTogether;
   MergeSpec merge;
   RowWindow window;
   // Extended protocol: what the client is owed before the rows, and whether it asked for their
@@ -60,13 +68,15 @@ class FanOut final : public BackendDriver {
 
   void send_query(std::string_view sql);
   // Parse (where `statement` is missing), Bind, Describe, Execute, Sync.
-  void send_extended(const Statement& statement, const BindView& bind);
+  void send_extended(StatementPtr statement, const BindView& bind);
 
   // The client's queue is full, or has room again.
   void client_slow(bool slow);
   void cancel();
 
   const Error& error() const { return error_; }
+  // The same as a message for the client: with all that the shard said, such as the constraint.
+  std::string error_response() const;
   bool failed() const { return failed_; }
   // The connection to a shard is gone: a transaction there is lost.
   bool broken() const { return broken_; }
@@ -90,11 +100,15 @@ class FanOut final : public BackendDriver {
     std::size_t buffered = 0;
     std::string description;  // RowDescription body
     bool has_description = false;
+    bool asked = false;     // the statement was sent
     bool head_set = false;  // the merger looks at the first row
     bool rows_ended = false;
     bool finished = false;  // ReadyForQuery
   };
 
+  void send();
+  void send_to(Source& source);
+  void send_rest();
   Source& source_of(Backend& backend);
   bool on_message(Source& source, char type, std::string_view frame);
   void described(Source& source, std::string_view body);
@@ -103,12 +117,15 @@ class FanOut final : public BackendDriver {
   bool next_row(Source& source, std::string_view& body);
   void drop_row(Source& source);
   void set_failed(Error error, Source* culprit);
+  void keep_error_fields(std::string_view body);
   void finish_if_done();
 
   Session& session_;
   FanOutOwner& owner_;
   FanOutPlan plan_;
   std::vector<Source> sources_;
+  StatementPtr statement_;  // of the extended protocol; null for a simple query
+  std::string message_;     // what every shard is sent, but for the Parse it may need
   std::optional<RowMerger> merger_;
   bool satisfied_ = false;  // the merge is complete: further rows are dropped
   bool slow_ = false;
@@ -116,6 +133,7 @@ class FanOut final : public BackendDriver {
   bool broken_ = false;
   bool done_ = false;
   Error error_;
+  std::string error_fields_;  // as error_'s shard sent them; empty if it is our own
   std::uint64_t rows_ = 0;
   std::string reply_;
 };

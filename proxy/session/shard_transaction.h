@@ -77,6 +77,8 @@ class ShardTransaction {
     return std::find(shards_.begin(), shards_.end(), shard) != shards_.end();
   }
   void join(ShardId shard) { shards_.push_back(shard); }
+  // A reference table was written: the first shard, where its writers wait, commits last.
+  bool wrote_everywhere = false;
   // The first shard written to.
   std::optional<ShardId> writer;
 

@@ -468,6 +468,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   if (!route) return refuse(route.error());
   const bool writes = route->kind == RouteKind::kEveryShard;
   plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;
+  if (writes) plan.order = FanOutPlan::Order::kFirstAlone;
   if (route->merge) plan.merge = *route->merge;
   plan.window = route->window;
   const std::vector<ShardId> shards(route->shards.begin(), route->shards.end());
@@ -505,12 +506,9 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   std::vector<ServerLink*> links;
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
-  if (writes && !transaction_.open()) {
-    after_ = After::kCommit;
-    for (ServerLink* each : links) each->inject("BEGIN");
-  }
+  if (writes) begin_write_everywhere(links, route->write_lock);
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
-  fan_out_->send_extended(*statement, *bind);
+  fan_out_->send_extended(statement, *bind);
   return Verdict::kTaken;
 }
 

@@ -269,6 +269,7 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
   FanOutPlan plan;
   plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;
+  if (writes) plan.order = FanOutPlan::Order::kFirstAlone;
   if (route.merge) plan.merge = *route.merge;
   plan.window = route.window;
   const std::string text(sql);
@@ -276,13 +277,22 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   std::vector<ServerLink*> links;
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
-  if (writes && !transaction_.open()) {
+  if (writes) begin_write_everywhere(links, route.write_lock);
+  begin_fan_out(std::move(links), std::move(plan), text);
+  return Verdict::kTaken;
+}
+
+// What goes before a write to a reference table.
+void ShardedConversation::begin_write_everywhere(const std::vector<ServerLink*>& links,
+                                                 std::int64_t lock) {
+  if (transaction_.open()) {
+    transaction_.wrote_everywhere = true;
+  } else {
     // All shards or none, as far as one phase can: they commit only after all have succeeded.
     after_ = After::kCommit;
     for (ServerLink* each : links) each->inject("BEGIN");
   }
-  begin_fan_out(std::move(links), std::move(plan), text);
-  return Verdict::kTaken;
+  links.front()->inject("SELECT pg_catalog.pg_advisory_xact_lock(" + std::to_string(lock) + ")");
 }
 
 void ShardedConversation::begin_fan_out(std::vector<ServerLink*> links, FanOutPlan plan,
@@ -432,7 +442,9 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   }
   pending_reply_ = tag;
   after_ = After::kEndTransaction;
-  begin_fan_out(std::move(links), {}, tag);
+  FanOutPlan plan;
+  if (transaction_.wrote_everywhere) plan.order = FanOutPlan::Order::kFirstLast;
+  begin_fan_out(std::move(links), std::move(plan), tag);
   return Verdict::kTaken;
 }
 
@@ -454,7 +466,8 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   std::unique_ptr<FanOut> finished = std::move(fan_out_);
   const bool failed = fan_out.failed();
   const Error error = fan_out.error();
-  const std::string agreed = fan_out.reply();
+  const std::string complaint = failed ? fan_out.error_response() : std::string();
+  const std::string agreed = fan_out.plan().preface + fan_out.reply();
   const std::uint64_t rows = fan_out.rows();
   const FanOutPlan::Use use = fan_out.plan().use;
   const std::uint32_t max_rows = fan_out.plan().max_rows;
@@ -468,7 +481,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   std::string& out = worker_.client_out();
   const auto finish = [&] {
     if (failed) {
-      append_error_response(out, Severity::kError, error);
+      out.append(complaint);
       if (transaction_.open()) transaction_.fail();
     }
     unit_done(failed);
@@ -486,7 +499,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
       return;
     case After::kCommit: {
       // Nothing is visible yet: the reply waits for the commit.
-      pending_error_ = error;
+      pending_error_ = complaint;
       pending_reply_ = agreed;
       after_ = After::kCommitted;
       std::vector<ServerLink*> links;
@@ -496,17 +509,18 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
         }
       }
       if (!links.empty()) {
-        begin_fan_out(std::move(links), {}, failed ? "ROLLBACK" : "COMMIT");
+        FanOutPlan plan;
+        plan.order = FanOutPlan::Order::kFirstLast;
+        begin_fan_out(std::move(links), std::move(plan), failed ? "ROLLBACK" : "COMMIT");
         return;
       }
-      append_error_response(out, Severity::kError, error);
+      out.append(complaint);
       unit_done(true);
       return;
     }
     case After::kCommitted:
-      if (!pending_error_.message.empty()) {
-        append_error_response(out, Severity::kError, pending_error_);
-        pending_error_ = {};
+      if (!pending_error_.empty()) {
+        out.append(std::exchange(pending_error_, {}));
         unit_done(true);
       } else if (failed) {
         append_error_response(
@@ -541,7 +555,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
              "a shard failed while committing, others may have committed: " + error.message,
              {}});
       } else if (failed) {
-        append_error_response(out, Severity::kError, error);
+        out.append(complaint);
       } else if (!silent) {
         append_command_complete(out, pending_reply_);
       }

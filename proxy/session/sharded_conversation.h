@@ -104,6 +104,7 @@ class ShardedConversation final : public Conversation,
   RouterSession router_session() const;
   TransactionStatus status() const;
   void reply(std::string_view tag);
+  void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);
   void begin_fan_out(std::vector<ServerLink*> links, FanOutPlan plan, std::string_view sql);
   void release_all();
   void unit_done(bool failed);
@@ -121,8 +122,8 @@ class ShardedConversation final : public Conversation,
   enum class After : std::uint8_t { kReply, kCommit, kCommitted, kReport, kEndTransaction };
   After after_ = After::kReply;
   std::string pending_reply_;  // to be sent when what follows has succeeded
-  Error pending_error_;
-  bool ready_owed_ = true;  // the unit ends in ReadyForQuery
+  std::string pending_error_;  // the same, as a message
+  bool ready_owed_ = true;     // the unit ends in ReadyForQuery
   bool forget_servers_ = false;
   bool silent_end_ = false;  // a Sync ends it, not a command
   bool chain_ = false;       // the transaction that is ending is followed by another

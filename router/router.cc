@@ -5,6 +5,7 @@
 
 #include "router/bounded_cache.h"
 #include "router/moment_words.h"
+#include "router/parse_tree.h"
 #include "router/pg_hash.h"
 #include "router/planner.h"
 #include "router/refusal.h"
@@ -279,6 +280,12 @@ Result<std::shared_ptr<const StatementPlan>> Router::refresh(
 Result<Route> Router::bind(const StatementPlan& plan, std::span<const BoundValue> values,
                            const RouterSession& session) {
   return impl_->bind(plan, values, session);
+}
+
+Status Router::check_syntax(std::string_view statement) {
+  const auto parsed = parse_statement(statement);
+  if (!parsed) return parsed.error();
+  return Ok{};
 }
 
 }  // namespace pgshunt

@@ -90,6 +90,9 @@ class Router {
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session = {});
 
+  // For statements that the proxy answers itself: 42601 for what the grammar does not take.
+  static Status check_syntax(std::string_view statement);
+
   struct Counters {
     std::uint64_t template_hits = 0;
     std::uint64_t template_misses = 0;

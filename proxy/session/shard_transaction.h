@@ -43,8 +43,17 @@ class ShardTransaction {
   }
 
   // What every participant is told, in order: SAVEPOINT, SET LOCAL, SET TRANSACTION (a mode).
-  void say(std::string_view statement, bool mode) {
-    prelude_.push_back({mode ? Said::kMode : Said::kOther, {}, std::string(statement)});
+  void set_mode(std::string_view statement) {
+    prelude_.push_back({Said::kMode, {}, std::string(statement)});
+  }
+  void set_local(std::string_view name, std::string_view statement) {
+    prelude_.push_back({Said::kSetting, std::string(name), std::string(statement)});
+  }
+  // Is the setting another than the session's in this transaction?
+  bool has_set(std::string_view name) const {
+    return std::any_of(prelude_.begin(), prelude_.end(), [name](const Said& said) {
+      return said.kind == Said::kSetting && said.name == name;
+    });
   }
   void savepoint(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});
@@ -84,8 +93,8 @@ class ShardTransaction {
 
  private:
   struct Said {
-    enum Kind : std::uint8_t { kMode, kOther, kSavepoint };
-    Kind kind = kOther;
+    enum Kind : std::uint8_t { kMode, kSetting, kSavepoint };
+    Kind kind = kMode;
     std::string name;
     std::string statement;
   };

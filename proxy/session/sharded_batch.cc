@@ -93,6 +93,9 @@ bool is_unrouted(Verb verb) {
 }  // namespace
 
 Result<std::shared_ptr<const StatementPlan>> ShardedConversation::plan(const Statement& statement) {
+  if (is_control(statement.effect.verb)) {
+    if (const Status good = Router::check_syntax(statement.text); !good) return good.error();
+  }
   if (is_unrouted(statement.effect.verb)) return std::shared_ptr<const StatementPlan>();
   return router_.prepare(statement.text, statement.types, router_session());
 }
@@ -319,7 +322,11 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   if (message.header.type == frontend::kFlush) return Verdict::kTaken;
   if (message.header.type == frontend::kSync) return sync();
   auto part = next_part(batch);
-  if (!part) return refuse_batch(part.error(), batch, taken);
+  if (!part) {
+    // Only the grammar is asked before the state of the transaction.
+    const bool late = transaction_.failed() && part.error().code != sqlstate::kSyntaxError;
+    return refuse_batch(late ? failed_transaction_error() : part.error(), batch, taken);
+  }
   taken = part->size;
   if (taken == 0) {
     return refuse_batch({sqlstate::kFeatureNotSupported,

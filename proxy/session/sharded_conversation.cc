@@ -154,6 +154,9 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   const auto sql = decode_query(frame.substr(kFrameHeaderSize));
   if (!sql) return refuse(sql.error());
   ready_owed_ = true;
+  // A simple query drops the unnamed statement.
+  unnamed_.reset();
+  session_.state().unnamed.tag = 0;
   StatementScanner scan(*sql, session_.standard_conforming_strings());
   StatementEffects statement;
   StatementEffects next;
@@ -309,6 +312,13 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   const auto warn = [&](std::string_view code, std::string_view text) {
     append_notice_response(out, Severity::kWarning, Sqlstate(code), text);
   };
+  // No shard may ever hear it, or only one that joins later.
+  const bool bare = statement.verb == Verb::kBegin || statement.verb == Verb::kCommit ||
+                    statement.verb == Verb::kRollback;
+  if (!bare || !statement.value.empty()) {
+    if (const Status good = Router::check_syntax(statement.text); !good)
+      return refuse(good.error());
+  }
   switch (statement.verb) {
     case Verb::kBegin:
       if (transaction_.failed()) return refuse(failed_transaction_error());
@@ -404,7 +414,7 @@ bool ShardedConversation::can_be_said() {
 // SET LOCAL, SET TRANSACTION.
 ShardedConversation::Verdict ShardedConversation::say_to_transaction(
     const StatementEffects& statement) {
-  const bool mode = statement.name == "transaction";
+  const bool mode = statement.name == "transaction" || statement.name.starts_with("transaction_");
   if (!transaction_.open()) {
     append_notice_response(worker_.client_out(), Severity::kWarning, Sqlstate("25P01"),
                            mode ? "SET TRANSACTION can only be used in transaction blocks"
@@ -413,7 +423,11 @@ ShardedConversation::Verdict ShardedConversation::say_to_transaction(
     return Verdict::kTaken;
   }
   const Verdict verdict = tell_transaction(statement.text, "SET");
-  transaction_.say(statement.text, mode);
+  if (mode) {
+    transaction_.set_mode(statement.text);
+  } else {
+    transaction_.set_local(statement.name, statement.text);
+  }
   return verdict;
 }
 
@@ -694,12 +708,14 @@ RouterSession ShardedConversation::router_session() const {
   const std::string* server = known.find("server_encoding");
   out.same_encoding = !client || !server || *client == *server;
   const NameValues& settings = *session_.state().settings.current();
-  out.default_search_path = settings.find("search_path") == nullptr;
+  out.default_search_path =
+      settings.find("search_path") == nullptr && !transaction_.has_set("search_path");
   if (const std::string* digits = settings.find("extra_float_digits")) {
     // As it was set: "SET extra_float_digits = 0" and the like round.
     out.exact_floats =
         digits->find_first_of("123") != std::string::npos && digits->find('-') == std::string::npos;
   }
+  out.exact_floats &= !transaction_.has_set("extra_float_digits");
   return out;
 }
 

@@ -117,6 +117,15 @@ std::uint64_t Worker::next_backend_id() { return proxy_.next_backend_id(); }
 
 Resolver& Worker::resolver() { return proxy_.resolver(); }
 
+namespace {
+
+bool same_shards(const Topology& a, const Topology& b) {
+  return std::equal(a.shards.begin(), a.shards.end(), b.shards.begin(), b.shards.end(),
+                    [](const Shard& left, const Shard& right) { return left.name == right.name; });
+}
+
+}  // namespace
+
 // --- configuration -------------------------------------------------------------------------------
 
 void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
@@ -138,11 +147,7 @@ void Worker::update_routers() {
   for (auto entry = routers_.begin(); entry != routers_.end();) {
     const auto database = snapshot_->find(entry->first);
     const Topology& was = entry->second->topology();
-    const bool same_shards =
-        database && database->topology && database->topology->shards.size() == was.shards.size() &&
-        std::equal(was.shards.begin(), was.shards.end(), database->topology->shards.begin(),
-                   [](const Shard& a, const Shard& b) { return a.name == b.name; });
-    if (same_shards) {
+    if (database && database->topology && same_shards(was, *database->topology)) {
       entry->second->set_topology(database->topology);
       ++entry;
       continue;
@@ -157,13 +162,20 @@ void Worker::update_routers() {
   }
 }
 
+// A session may have been accepted before the last change of the map, and log in after it.
 Router* Worker::router(const Database& database) {
-  if (!database.topology) return nullptr;
+  std::shared_ptr<const Topology> topology = database.topology;
+  if (!topology) return nullptr;
+  const auto current = snapshot_->find(database.config.name);
+  if (current && current->topology && same_shards(*current->topology, *topology) &&
+      current->topology->epoch > topology->epoch) {
+    topology = current->topology;
+  }
   std::unique_ptr<Router>& router = routers_[database.config.name];
   if (!router) {
-    router = std::make_unique<Router>(database.topology);
-  } else if (&router->topology() != database.topology.get()) {
-    router->set_topology(database.topology);
+    router = std::make_unique<Router>(std::move(topology));
+  } else if (topology->epoch > router->topology().epoch) {
+    router->set_topology(std::move(topology));
   }
   return router.get();
 }

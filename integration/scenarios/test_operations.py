@@ -433,8 +433,9 @@ def test_by_unix_socket(make_proxy, app_postgres):
                                             listen_port=port, unix_socket_mode="0700"), start=False)
     path = proxy.folder / f".s.PGSQL.{port}"
     proxy.start(wait=False)
-    wait_until(path.exists)
-    connection = psycopg2.connect(host=str(proxy.folder), port=port, dbname="app", user="app")
+    # Its file is there a moment before anybody listens.
+    connection = wait_until(lambda: psycopg2.connect(host=str(proxy.folder), port=port, dbname="app",
+                                                     user="app"))
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchall() == [(1,)]

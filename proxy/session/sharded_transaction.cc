@@ -1,0 +1,297 @@
+// How a transaction over shards is told to them: BEGIN is remembered, savepoints and SET LOCAL go
+// to all that take part, COMMIT and ROLLBACK end it on all of them together.
+#include <algorithm>
+
+#include "proxy/database.h"
+#include "proxy/session/session.h"
+#include "proxy/session/sharded_conversation.h"
+#include "proxy/session/statement_reading.h"
+#include "proxy/worker.h"
+#include "router/sql_lexer.h"
+
+namespace pgshunt {
+namespace {
+
+// COMMIT AND CHAIN, as opposed to AND NO CHAIN.
+bool chains(const StatementEffects& statement) {
+  SqlLexer lexer(statement.value);
+  SqlToken word;
+  return lexer.next(word) && lexer.next(word) && word_is(lexer.text(word), "chain");
+}
+
+}  // namespace
+
+ShardedConversation::Verdict ShardedConversation::control_transaction(
+    const StatementEffects& statement) {
+  std::string& out = worker_.client_out();
+  const auto warn = [&](std::string_view code, std::string_view text) {
+    append_notice_response(out, Severity::kWarning, Sqlstate(code), text);
+  };
+  // No shard may ever hear it, or only one that joins later.
+  const bool bare = statement.verb == Verb::kBegin || statement.verb == Verb::kCommit ||
+                    statement.verb == Verb::kRollback;
+  if (!bare || !statement.value.empty()) {
+    if (const Status good = Router::check_syntax(statement.text); !good)
+      return refuse(good.error());
+  }
+  switch (statement.verb) {
+    case Verb::kBegin:
+      if (transaction_.failed()) return refuse(failed_transaction_error());
+      if (transaction_.implicit()) {
+        if (!statement.value.empty()) {
+          return refuse({sqlstate::kFeatureNotSupported,
+                         "BEGIN with modes is not supported behind the writes of a pipeline",
+                         "Send a Sync before it."});
+        }
+        transaction_.make_explicit();
+      } else if (transaction_.open()) {
+        warn("25001", "there is already a transaction in progress");
+      } else {
+        transaction_.begin(statement.text);
+      }
+      reply(word_is(statement.text.substr(0, 5), "start") ? "START TRANSACTION" : "BEGIN");
+      return Verdict::kTaken;
+    case Verb::kCommit:
+    case Verb::kRollback:
+      if ((!transaction_.open() || transaction_.implicit()) && chains(statement)) {
+        const std::string_view what = statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK";
+        return refuse({Sqlstate("25P01"),
+                       std::string(what) + " AND CHAIN can only be used in transaction blocks",
+                       {}});
+      }
+      if (!transaction_.open()) {
+        warn("25P01", "there is no transaction in progress");
+        reply(statement.verb == Verb::kCommit ? "COMMIT" : "ROLLBACK");
+        return Verdict::kTaken;
+      }
+      // It ends the implicit one all the same (EndTransactionBlock).
+      if (transaction_.implicit()) warn("25P01", "there is no transaction in progress");
+      return end_transaction(statement.verb == Verb::kCommit && !transaction_.failed(),
+                             chains(statement));
+    case Verb::kSetLocal:  // by the extended protocol
+      if (transaction_.failed()) return refuse(failed_transaction_error());
+      return say_to_transaction(statement);
+    case Verb::kPrepareTransaction:
+      return refuse({sqlstate::kFeatureNotSupported,
+                     "PREPARE TRANSACTION is not supported on a sharded database",
+                     "The proxy commits on all shards itself."});
+    default:
+      break;
+  }
+  // Savepoints
+  const bool rollback = statement.verb == Verb::kRollbackTo;
+  if (!transaction_.open() || transaction_.implicit()) {
+    return refuse({Sqlstate("25P01"), "savepoints can only be used in transaction blocks", {}});
+  }
+  if (transaction_.failed() && !rollback) return refuse(failed_transaction_error());
+  const bool create = statement.verb == Verb::kSavepoint;
+  if (!create && !transaction_.has_savepoint(statement.name)) {
+    return refuse({Sqlstate("3B001"),
+                   "savepoint \"" + std::string(statement.name) + "\" does not exist",
+                   {}});
+  }
+  if (create) {
+    transaction_.savepoint(statement.name, statement.text);
+    session_.state().settings.savepoint(statement.name);
+  } else if (rollback) {
+    transaction_.rollback_to(statement.name);
+    session_.state().settings.rollback_to(statement.name);
+  } else {
+    transaction_.release(statement.name);
+    session_.state().settings.release_savepoint(statement.name);
+  }
+  const std::string_view tag = create ? "SAVEPOINT" : rollback ? "ROLLBACK" : "RELEASE";
+  return tell_transaction(statement.text, tag);
+}
+
+// Every participant hears `sql`; then the client reads `tag`.
+ShardedConversation::Verdict ShardedConversation::tell_transaction(std::string_view sql,
+                                                                   std::string_view tag) {
+  std::vector<ServerLink*> links = enlisted_links();
+  if (links.empty()) {
+    reply(tag);
+    return Verdict::kTaken;
+  }
+  pending_reply_ = tag;
+  after_ = After::kReport;
+  begin_fan_out(std::move(links), {}, sql);
+  return Verdict::kTaken;
+}
+
+// SET LOCAL is checked by a server: is there one that takes part in the transaction? False: it has
+// to be waited for.
+bool ShardedConversation::can_be_said() {
+  const ShardId home = home_shard();
+  return !transaction_.open() || transaction_.failed() || !transaction_.shards().empty() ||
+         acquire({&home, 1});
+}
+
+// SET LOCAL, SET TRANSACTION.
+ShardedConversation::Verdict ShardedConversation::say_to_transaction(
+    const StatementEffects& statement) {
+  const bool mode = statement.name == "transaction" || statement.name.starts_with("transaction_");
+  if (!transaction_.open()) {
+    append_notice_response(worker_.client_out(), Severity::kWarning, Sqlstate("25P01"),
+                           mode ? "SET TRANSACTION can only be used in transaction blocks"
+                                : "SET LOCAL can only be used in transaction blocks");
+    reply("SET");
+    return Verdict::kTaken;
+  }
+  const Verdict verdict = tell_transaction(statement.text, "SET");
+  if (mode) {
+    transaction_.set_mode(statement.text);
+  } else {
+    transaction_.set_local(statement.name, statement.text);
+  }
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, bool chain) {
+  chain_ = chain;
+  std::vector<ServerLink*> links = enlisted_links();
+  SessionSettings& settings = session_.state().settings;
+  if (commit) {
+    settings.commit();
+    session_.settle_channels(true);
+  } else {
+    // Which settings a shard takes back depends on when it joined: not worth knowing.
+    forget_servers_ = settings.current() != settings.committed();
+    settings.rollback();
+    session_.settle_channels(false);
+  }
+  const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
+  if (links.empty()) {
+    finish_transaction(false);
+    if (std::exchange(silent_end_, false)) {
+      unit_done(false);
+    } else {
+      reply(tag);
+    }
+    return Verdict::kTaken;
+  }
+  pending_reply_ = tag;
+  after_ = After::kEndTransaction;
+  FanOutPlan plan;
+  if (transaction_.wrote_everywhere) plan.order = FanOutPlan::Order::kFirstLast;
+  begin_fan_out(std::move(links), std::move(plan), tag);
+  return Verdict::kTaken;
+}
+
+ShardedConversation::Verdict ShardedConversation::end_implicit_transaction() {
+  silent_end_ = true;
+  return end_transaction(!transaction_.failed(), false);
+}
+
+void ShardedConversation::finish_transaction(bool failed) {
+  if (std::exchange(chain_, false) && !failed) {
+    transaction_.chain();
+  } else {
+    transaction_.end();
+  }
+  portals_.clear();
+}
+
+void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
+  std::unique_ptr<FanOut> finished = std::move(fan_out_);
+  const bool failed = fan_out.failed();
+  const Error error = fan_out.error();
+  const std::string complaint = failed ? fan_out.error_response() : std::string();
+  const std::string agreed = fan_out.plan().preface + fan_out.reply();
+  const std::uint64_t rows = fan_out.rows();
+  const FanOutPlan::Use use = fan_out.plan().use;
+  const std::uint32_t max_rows = fan_out.plan().max_rows;
+  const bool broken = fan_out.broken();
+  worker_.bury(std::move(finished));
+
+  if (broken && transaction_.open()) {
+    session_.close_with(error);
+    return;
+  }
+  std::string& out = worker_.client_out();
+  const auto finish = [&] {
+    if (failed) {
+      out.append(complaint);
+      if (transaction_.open()) transaction_.fail();
+    }
+    unit_done(failed);
+  };
+  switch (after_) {
+    case After::kReply:
+      if (!failed && max_rows != 0 && rows == max_rows) {
+        append_portal_suspended(out);  // as PostgreSQL does, which does not look for one row more
+      } else if (!failed && use == FanOutPlan::Use::kMerge) {
+        append_command_complete(out, "SELECT", rows);
+      } else if (!failed) {
+        out.append(agreed);
+      }
+      finish();
+      return;
+    case After::kCommit: {
+      // Nothing is visible yet: the reply waits for the commit.
+      pending_error_ = complaint;
+      pending_reply_ = agreed;
+      after_ = After::kCommitted;
+      std::vector<ServerLink*> links;
+      for (const auto& each : links_) {
+        if (each && each->ready() && each->transaction() != TransactionStatus::kIdle) {
+          links.push_back(each.get());
+        }
+      }
+      if (!links.empty()) {
+        FanOutPlan plan;
+        plan.order = FanOutPlan::Order::kFirstLast;
+        begin_fan_out(std::move(links), std::move(plan), failed ? "ROLLBACK" : "COMMIT");
+        return;
+      }
+      out.append(complaint);
+      unit_done(true);
+      return;
+    }
+    case After::kCommitted:
+      if (!pending_error_.empty()) {
+        out.append(std::exchange(pending_error_, {}));
+        unit_done(true);
+      } else if (failed) {
+        append_error_response(
+            out, Severity::kError,
+            {sqlstate::kTransactionResolutionUnknown,
+             "a shard failed while committing, others may have committed: " + error.message,
+             "Compare the shards' copies of the table."});
+        unit_done(true);
+      } else {
+        out.append(pending_reply_);
+        unit_done(false);
+      }
+      return;
+    case After::kReport:
+      if (!failed) append_command_complete(out, pending_reply_);
+      finish();
+      return;
+    case After::kEndTransaction: {
+      const bool committing = pending_reply_ == "COMMIT";
+      const bool silent = std::exchange(silent_end_, false);
+      const std::size_t participants = transaction_.shards().size();
+      finish_transaction(failed);
+      if (std::exchange(forget_servers_, false)) {
+        for (const auto& each : links_) {
+          if (each) each->forget_server("SET was rolled back");
+        }
+      }
+      if (failed && committing && participants > 1) {
+        append_error_response(
+            out, Severity::kError,
+            {sqlstate::kTransactionResolutionUnknown,
+             "a shard failed while committing, others may have committed: " + error.message,
+             {}});
+      } else if (failed) {
+        out.append(complaint);
+      } else if (!silent) {
+        append_command_complete(out, pending_reply_);
+      }
+      unit_done(failed);
+      return;
+    }
+  }
+}
+
+}  // namespace pgshunt

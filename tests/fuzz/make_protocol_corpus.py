@@ -169,8 +169,25 @@ def row_value_seeds():
     }
 
 
+def copy_rows_seeds():
+    text, csv, binary = b"\0", b"\1", b"\2"
+    header = b"PGCOPY\n\377\r\n\0" + i32(0, 0)
+    rows = i16(3) + value(b"key") + value(None) + value(b"\n") + i16(3) + value(b"") * 3
+    return {
+        "text": text + b"\0\7" + b"1\ta\\tb\tc\n\\N\t\\x41\\101\\\n\t\n",
+        "text-marker": text + b"\1\1" + b"1\ta\r\n2\tb\r\n\\.\r\nrubbish",
+        "text-return": text + b"\2\2" + b"1\ta\tb\r2\tb\tc\r",
+        "csv": csv + b"\0\3" + b'1,"a\n""b""",c\n,"",\n\\.\n',
+        "csv-escape": b"\x51" + b"\1\5" + b'id,a,b\n1,"a\\"\n\\\\",c\n"open\n',
+        "csv-default": b"\x81" + b"\0\1" + b"d,a,b\n",
+        "binary": binary + b"\0\4" + header + rows + i16(-1),
+        "binary-no-trailer": binary + b"\1\4" + header + rows,
+    }
+
+
 write("startup", startup_seeds())
 write("frontend", frontend_seeds())
 write("backend", backend_seeds())
 write("tracker", tracker_seeds())
 write("row_value", row_value_seeds())
+write("copy_rows", copy_rows_seeds())

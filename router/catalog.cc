@@ -11,7 +11,7 @@ namespace pgshunt {
 const std::string_view kCatalogColumnsQuery = R"(
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid::oid::text, a.atttypmod::text,
        CASE WHEN a.attidentity <> '' THEN 'differs'
-            WHEN a.attgenerated <> '' THEN 'same'
+            WHEN a.attgenerated <> '' THEN 'generated'
             WHEN d.adbin IS NULL AND t.typdefault IS NULL THEN 'none'
             WHEN d.adbin IS NULL THEN 'differs'
             WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~
@@ -63,7 +63,7 @@ bool parse(std::string_view text, Int& out) {
 
 ColumnDefault default_of(std::string_view text) {
   if (text == "none") return ColumnDefault::kNone;
-  return text == "same" ? ColumnDefault::kSame : ColumnDefault::kDiffers;
+  return text == "same" || text == "generated" ? ColumnDefault::kSame : ColumnDefault::kDiffers;
 }
 
 Error not_understood() {
@@ -84,6 +84,7 @@ Status CatalogReader::add_column_row(std::span<const std::string_view> row) {
   }
   column.name = row[2];
   column.fallback = default_of(row[5]);
+  column.generated = row[5] == "generated";
   column.bytewise = row[6] == "t";
   column.deterministic = row[7] == "t";
   columns_.push_back(std::move(column));

@@ -11,7 +11,8 @@
 namespace pgshunt {
 
 // Columns of every user table, in attribute order. Eight text columns: schema, table, column, type
-// OID, type modifier, default ('none', 'same', 'differs'), bytewise ('t', 'f'), deterministic.
+// OID, type modifier, default ('none', 'same', 'differs', 'generated'), bytewise ('t', 'f'),
+// deterministic.
 extern const std::string_view kCatalogColumnsQuery;
 // Functions outside pg_catalog. Two text columns: name, behaviour ('portable', 'local', 'reads').
 extern const std::string_view kCatalogFunctionsQuery;

@@ -747,6 +747,47 @@ bool explains_by_running(const PgQuery__ExplainStmt& explain) {
   return false;
 }
 
+CopyOption copy_option_of(const PgQuery__DefElem& element) {
+  CopyOption out;
+  out.name = text_of(element.defname);
+  const PgQuery__Node* argument = element.arg;
+  if (argument == nullptr) return out;
+  switch (argument->node_case) {
+    case PG_QUERY__NODE__NODE_STRING:
+      out.value = text_of(argument->string->sval);
+      break;
+    case PG_QUERY__NODE__NODE_INTEGER:
+      out.value = std::to_string(argument->integer->ival);
+      break;
+    case PG_QUERY__NODE__NODE_FLOAT:
+      out.value = text_of(argument->float_->fval);
+      break;
+    case PG_QUERY__NODE__NODE_BOOLEAN:
+      out.value = argument->boolean->boolval ? "true" : "false";
+      break;
+    case PG_QUERY__NODE__NODE_A_STAR:
+      out.all_columns = true;
+      break;
+    case PG_QUERY__NODE__NODE_LIST:
+      out.columns = strings_of(argument->list->n_items, argument->list->items);
+      break;
+    default:
+      break;
+  }
+  return out;
+}
+
+void copy_of(const PgQuery__CopyStmt& copy, SqlStatement& out) {
+  out.from = copy.is_from;
+  out.server_file = copy.is_program || !text_of(copy.filename).empty();
+  if (copy.where_clause != nullptr) out.exprs.push_back(expr_of(*copy.where_clause));
+  out.copy_columns = strings_of(copy.n_attlist, copy.attlist);
+  for (std::size_t i = 0; i < copy.n_options; ++i) {
+    if (copy.options[i]->node_case != PG_QUERY__NODE__NODE_DEF_ELEM) continue;
+    out.copy_options.push_back(copy_option_of(*copy.options[i]->def_elem));
+  }
+}
+
 StatementKind kind_of(const PgQuery__Node& node) {
   switch (node.node_case) {
     case PG_QUERY__NODE__NODE_EXPLAIN_STMT:
@@ -794,11 +835,7 @@ SqlStatement statement_of(const PgQuery__Node& node) {
       break;
     case StatementKind::kCopy:
       query = node.copy_stmt->query;
-      out.from = node.copy_stmt->is_from;
-      out.server_file = node.copy_stmt->is_program || !text_of(node.copy_stmt->filename).empty();
-      if (node.copy_stmt->where_clause != nullptr) {
-        out.exprs.push_back(expr_of(*node.copy_stmt->where_clause));
-      }
+      copy_of(*node.copy_stmt, out);
       break;
     case StatementKind::kCursor:
       query = node.declare_cursor_stmt->query;

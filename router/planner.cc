@@ -1,10 +1,12 @@
 #include "router/planner.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "router/builtin.h"
+#include "router/copy_plan.h"
 #include "router/insert_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -356,9 +358,19 @@ class Planner {
     }
     if (statement.query) {
       if (const Status planned = plan_query(statement); !planned) return planned.error();
-      if (!plan_.several_shards()) return Ok{};
-      return refusal("COPY of a query that runs on several shards is not supported",
-                     "Give the shard key, or run the query itself.");
+      if (plan_.kind != RouteKind::kScatter) {
+        if (!plan_.several_shards()) return Ok{};
+        return refusal("COPY of a statement that writes every shard is not supported",
+                       "Run the statement itself.");
+      }
+      const Query& query = *statement.query;
+      if (!query.order.empty() || query.limit || query.offset) {
+        return refusal(
+            "COPY of a query with ORDER BY, LIMIT or OFFSET over several shards is not "
+            "supported",
+            "Give the shard key, or run the query itself.");
+      }
+      return plan_copy_merge(statement);
     }
     if (statement.tables.size() != 1) return not_understood(statement);
     const auto table = resolve_table(topology_, statement.tables[0]);
@@ -371,21 +383,34 @@ class Planner {
         plan_.home = table->home;
         return Ok{};
       case TableClass::kReference:
-        if (!statement.from) return Ok{};
-        return refusal("COPY FROM into a reference table is not supported",
-                       "Use INSERT, which goes to every shard.");
+        return statement.from ? plan_copy_split(statement, *table->table) : Ok{};
       case TableClass::kSharded:
-        if (statement.from) {
-          return refusal("COPY FROM into a sharded table is not supported",
-                         "Use INSERT, or COPY on each shard.");
-        }
-        return refusal("COPY TO of a sharded table is not supported",
-                       "Run SELECT, or COPY on each shard.");
+        return statement.from ? plan_copy_split(statement, *table->table)
+                              : plan_copy_merge(statement);
       case TableClass::kCatalog:
       case TableClass::kDerived:
         break;
     }
     plan_.kind = RouteKind::kHomeShard;
+    return Ok{};
+  }
+
+  Status plan_copy_split(const SqlStatement& statement, const Table& table) {
+    for (const Expr& where : statement.exprs) {
+      if (const Status added = analysis_.add_expression(where); !added) return added.error();
+    }
+    auto copy = plan_copy_from(topology_, statement, table, analysis_.facts());
+    if (!copy) return copy.error();
+    plan_.kind = RouteKind::kCopySplit;
+    plan_.copy = std::make_shared<const CopyPlan>(std::move(*copy));
+    return Ok{};
+  }
+
+  Status plan_copy_merge(const SqlStatement& statement) {
+    auto copy = plan_copy_to(statement);
+    if (!copy) return copy.error();
+    plan_.kind = RouteKind::kCopyMerge;
+    plan_.copy = std::make_shared<const CopyPlan>(std::move(*copy));
     return Ok{};
   }
 

@@ -5,6 +5,7 @@
 
 #include "protocol/row_value.h"
 #include "router/builtin.h"
+#include "router/copy_plan.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -155,6 +156,21 @@ Status check_settings(const StatementPlanData& plan, ParameterValues& values) {
   return Ok{};
 }
 
+Result<Route> bind_copy(const Topology& topology, const StatementPlanData& plan,
+                        const RouterSession& session) {
+  if (plan.kind == RouteKind::kCopySplit) {
+    if (const Status readable = check_copy_encoding(*plan.copy, session); !readable) {
+      return readable.error();
+    }
+  }
+  Route route;
+  route.kind = plan.kind;
+  route.writes = plan.writes;
+  route.shards = topology.all_shards;
+  route.copy = plan.copy;
+  return route;
+}
+
 }  // namespace
 
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
@@ -178,6 +194,9 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
       break;
+    case RouteKind::kCopySplit:
+    case RouteKind::kCopyMerge:
+      return bind_copy(topology, plan, session);
   }
   Route route;
   route.kind = plan.kind;

@@ -17,6 +17,7 @@
 
 namespace pgshunt {
 
+struct CopyPlan;      // router/copy_plan.h
 class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
 
 enum class RouteKind : std::uint8_t {
@@ -26,6 +27,8 @@ enum class RouteKind : std::uint8_t {
   kScatter,     // a SELECT on all of `shards`, merged by `merge`
   kEveryShard,  // a write to a reference table: every shard, all or none; the first one's reply
                 // counts
+  kCopySplit,   // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
+  kCopyMerge,   // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
 };
 
 struct Route {
@@ -40,6 +43,8 @@ struct Route {
   // that all shards see their writes in one order.
   std::int64_t write_lock = 0;
   RowWindow window;  // kScatter: LIMIT and OFFSET, values bound
+  // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
+  std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.
   // bind() leaves it empty: what to prepare on the servers is the plan's shard_text().
   std::string_view sql;
@@ -57,8 +62,10 @@ struct BoundValue {
 // them; a statement whose route would depend on one that is not as expected is refused.
 struct RouterSession {
   bool standard_conforming_strings = true;
-  bool same_encoding = true;        // client_encoding is the servers' own
-  bool exact_floats = true;         // extra_float_digits is 1 or more
+  bool same_encoding = true;  // client_encoding is the servers' own
+  bool exact_floats = true;   // extra_float_digits is 1 or more
+  // client_encoding has letters with bytes that look like ASCII: encoding_embeds_ascii().
+  bool embeds_ascii = false;
   bool default_search_path = true;  // search_path is the topology's
 };
 

@@ -146,11 +146,20 @@ struct Query {
   std::vector<Expr> rest;
 };
 
+// One of COPY's options, by the name the newer syntax gives it ("force_not_null"). The older syntax
+// gives the same.
+struct CopyOption {
+  std::string name;
+  std::optional<std::string> value;  // of a string, number or Boolean: "true", "false"
+  std::vector<std::string> columns;  // of a list of names
+  bool all_columns = false;          // *
+};
+
 enum class StatementKind : std::uint8_t {
   kEmpty,
   kQuery,
   kExplain,   // query; `analyze`
-  kCopy,      // query, or tables[0]; `from`, `server_file`
+  kCopy,      // query, or tables[0]; `from`, `server_file`, `copy_*`; exprs: its WHERE
   kCursor,    // DECLARE; query
   kFetch,     // FETCH, MOVE, CLOSE
   kSetting,   // SET, SHOW, RESET, DISCARD, DEALLOCATE, transaction control
@@ -169,6 +178,8 @@ struct SqlStatement {
   bool analyze = false;
   bool from = false;
   bool server_file = false;
+  std::vector<std::string> copy_columns;  // kCopy: its column list
+  std::vector<CopyOption> copy_options;
 };
 
 }  // namespace pgshunt

@@ -38,20 +38,22 @@ struct StatementPlanData {
   std::uint64_t epoch = 0;
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;
-  std::vector<Pin> pins;            // kOneShard: all must name one shard
-  std::optional<ShardId> home;      // kOneShard: an unsharded table is involved
-  MergeSpec merge;                  // kScatter
-  LimitSource limit;                // kScatter
-  LimitSource offset;               // kScatter
-  std::int64_t write_lock = 0;      // kEveryShard: see Route
-  std::vector<KeySource> settings;  // names given to set_config()
-  std::string shard_text;           // what the shards are to run; empty: the client's own text
+  std::vector<Pin> pins;                 // kOneShard: all must name one shard
+  std::optional<ShardId> home;           // kOneShard: an unsharded table is involved
+  MergeSpec merge;                       // kScatter
+  LimitSource limit;                     // kScatter
+  LimitSource offset;                    // kScatter
+  std::shared_ptr<const CopyPlan> copy;  // kCopySplit, kCopyMerge
+  std::int64_t write_lock = 0;           // kEveryShard: see Route
+  std::vector<KeySource> settings;       // names given to set_config()
+  std::string shard_text;                // what the shards are to run; empty: the client's own text
   // Names a table without its schema: good only under the topology's search path.
   bool unqualified = false;
   // Parameters by whose text each shard would read its own clock must not come ("now", "today").
   bool several_shards() const {
-    return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard;
+    return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard || copies();
   }
+  bool copies() const { return kind == RouteKind::kCopySplit || kind == RouteKind::kCopyMerge; }
 };
 
 class StatementPlan {

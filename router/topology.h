@@ -56,6 +56,8 @@ struct Column {
   std::uint32_t type_oid = 0;
   std::int32_t type_modifier = -1;
   ColumnDefault fallback = ColumnDefault::kNone;
+  // GENERATED ALWAYS AS (...): COPY has no field for it.
+  bool generated = false;
   // Text of the column sorts bytewise: its collation is C, POSIX or C.UTF-8, or it has the
   // database's and that is one of them. False for anything else and where nothing is known.
   bool bytewise = false;

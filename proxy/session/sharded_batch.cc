@@ -230,6 +230,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         } else {
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
+          if (route->copy) {
+            return fails(copy_not_supported(), own_parse != kNone ? own_parse : begin);
+          }
           if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;

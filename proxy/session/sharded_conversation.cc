@@ -7,6 +7,7 @@
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
+#include "router/copy_plan.h"
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
@@ -193,6 +194,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     scan.next(statement);
     const auto route = router_.route(statement.text, router_session);
     if (!route) return refuse(route.error());
+    if (route->copy) return refuse(copy_not_supported());
     if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
     }
@@ -423,6 +425,7 @@ RouterSession ShardedConversation::router_session() const {
   const std::string* client = known.find("client_encoding");
   const std::string* server = known.find("server_encoding");
   out.same_encoding = !client || !server || *client == *server;
+  out.embeds_ascii = client && encoding_embeds_ascii(*client);
   const NameValues& settings = *session_.state().settings.current();
   out.default_search_path =
       settings.find("search_path") == nullptr && !transaction_.has_set("search_path");

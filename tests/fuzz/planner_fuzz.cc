@@ -59,6 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const ShardId shard : route->shards) check(shard < topology->shards.size());
     check((route->kind == RouteKind::kScatter) == (route->merge != nullptr));
     check(route->kind != RouteKind::kOneShard || route->shards.size() == 1);
+    check((route->copy != nullptr) ==
+          (route->kind == RouteKind::kCopySplit || route->kind == RouteKind::kCopyMerge));
     check(route->window.offset >= 0);
   }
   const auto prepared = router.prepare(text, {});

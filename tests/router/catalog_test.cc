@@ -84,6 +84,8 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
   for (const char* name : {"stamp", "serial", "ident", "domained", "called", "joined"}) {
     EXPECT_EQ(table.find_column(name)->fallback, ColumnDefault::kDiffers) << name;
   }
+  EXPECT_TRUE(table.find_column("computed")->generated);
+  EXPECT_FALSE(table.find_column("ident")->generated);
   // The server's databases are made with C.UTF-8.
   for (const char* name : {"none", "constant", "plain"}) {
     EXPECT_TRUE(table.find_column(name)->bytewise) << name;

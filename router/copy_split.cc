@@ -1,0 +1,267 @@
+#include "router/copy_split.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "protocol/frame.h"
+#include "protocol/frontend.h"
+#include "router/key_value.h"
+#include "router/moment_words.h"
+#include "router/pg_hash.h"
+#include "router/refusal.h"
+
+namespace pgshunt {
+namespace {
+
+constexpr Sqlstate kBadCopyFileFormat{"22P04"};
+constexpr std::size_t kNotOpen = ~std::size_t{0};
+// A message is closed once it is larger: a server reads a whole message before it looks at a row.
+constexpr std::size_t kMessageSize = std::size_t{64} << 10;
+
+CopyOptions with_marker(CopyOptions options, bool strict) {
+  options.strict_end_marker = strict;
+  return options;
+}
+
+bool is_ascii(std::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+// The common form of an integer, which needs no care: a sign and up to 18 digits.
+std::optional<std::int64_t> plain_integer(std::string_view text) {
+  const bool negative = !text.empty() && text[0] == '-';
+  if (negative) text.remove_prefix(1);
+  if (text.empty() || text.size() > 18) return std::nullopt;
+  std::int64_t value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + (c - '0');
+  }
+  return negative ? -value : value;
+}
+
+bool fits(ShardKeyType type, std::int64_t value) {
+  if (type == ShardKeyType::kInt2) return value == static_cast<std::int16_t>(value);
+  if (type == ShardKeyType::kInt4) return value == static_cast<std::int32_t>(value);
+  return type == ShardKeyType::kInt8;
+}
+
+// limit_printout_length() of copyfrom.c, for a single-byte view of the text.
+std::string shown(std::string_view text) {
+  constexpr std::size_t kMax = 100;
+  if (text.size() <= kMax) return std::string(text);
+  std::size_t size = kMax;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  return std::string(text.substr(0, size)) + "...";
+}
+
+}  // namespace
+
+CopySplitter::CopySplitter(std::shared_ptr<const Topology> topology,
+                           std::shared_ptr<const CopyPlan> plan, const RouterSession& session,
+                           bool strict_end_marker)
+    : topology_(std::move(topology)),
+      plan_(std::move(plan)),
+      same_encoding_(session.same_encoding && !plan_->encoding_given),
+      reader_(with_marker(plan_->options, strict_end_marker), plan_->columns.size(),
+              plan_->key_field),
+      lines_(topology_->shards.size()),
+      open_(topology_->shards.size(), kNotOpen) {}
+
+bool CopySplitter::take(std::string_view payload, std::span<std::string> outputs) {
+  reader_.push(payload);
+  return drain(outputs);
+}
+
+bool CopySplitter::finish(std::span<std::string> outputs) {
+  reader_.finish();
+  return drain(outputs);
+}
+
+bool CopySplitter::drain(std::span<std::string> outputs) {
+  CopyRow row;
+  bool good = true;
+  while (good) {
+    const CopyRead read = reader_.next(row);
+    if (read == CopyRead::kError) {
+      const auto field = reader_.error_field();
+      good = field ? fail(reader_.error(), Shows::kValue, plan_->columns[*field])
+                   : fail(reader_.error(), Shows::kLine);
+    } else if (read == CopyRead::kRow) {
+      good = place(row, outputs);
+    } else {
+      break;
+    }
+  }
+  for (const ShardId shard : topology_->all_shards) close(shard, outputs[shard]);
+  return good;
+}
+
+bool CopySplitter::place(const CopyRow& row, std::span<std::string> outputs) {
+  const bool data = row.kind == CopyRow::Kind::kData;
+  if (data && !check_moments(row)) return false;
+  if (!data || plan_->every_shard) {
+    for (const ShardId shard : topology_->all_shards) append(row, shard, outputs[shard]);
+    return true;
+  }
+  ShardId shard = 0;
+  if (!find_shard(row, shard)) return false;
+  append(row, shard, outputs[shard]);
+  return true;
+}
+
+void CopySplitter::append(const CopyRow& row, ShardId shard, std::string& output) {
+  if (row.kind != CopyRow::Kind::kTrailer) lines_.add(shard, row, reader_.line_number());
+  std::size_t& open = open_[shard];
+  if (open != kNotOpen && output.size() - open + row.bytes.size() > kMessageSize) {
+    close(shard, output);
+  }
+  if (open == kNotOpen) {
+    open = output.size();
+    const char header[kFrameHeaderSize] = {frontend::kCopyData, 0, 0, 0, 0};
+    output.append(header, sizeof header);
+  }
+  output.append(row.bytes);
+}
+
+void CopySplitter::close(ShardId shard, std::string& output) {
+  std::size_t& open = open_[shard];
+  if (open == kNotOpen) return;
+  store_be32(output.data() + open + 1, static_cast<std::uint32_t>(output.size() - open - 1));
+  open = kNotOpen;
+}
+
+bool CopySplitter::find_shard(const CopyRow& row, ShardId& shard) {
+  const CopyField field = reader_.key_field(row);
+  const std::string& column = plan_->columns[plan_->key_field];
+  std::string_view value;
+  bool is_null = false;
+  switch (field.state) {
+    case CopyField::State::kValue:
+      value = plan_->options.format == CopyFormat::kBinary
+                  ? field.raw
+                  : decode_copy_field(plan_->options, field, scratch_);
+      is_null = plan_->force_null && value == plan_->options.null_text;
+      break;
+    case CopyField::State::kNull:
+      is_null = !plan_->force_not_null;
+      value = plan_->options.null_text;
+      break;
+    case CopyField::State::kDefault:
+      return fail(refusal("COPY leaves the shard key \"" + column + "\" of table \"" +
+                              plan_->table + "\" to its default",
+                          "Give the key a value: it decides which shard the row goes to."),
+                  Shows::kRow, {}, row.line);
+    case CopyField::State::kMissing:
+      return check_field_count(row);
+    case CopyField::State::kUnterminated:
+      return fail({kBadCopyFileFormat, "unterminated CSV quoted field", {}}, Shows::kRow, {},
+                  row.line);
+  }
+  if (is_null) {
+    if (!check_field_count(row)) return false;
+    if (plan_->filtered) {
+      return fail(
+          refusal("null value in shard key column \"" + column + "\" of table \"" + plan_->table +
+                      "\", and the servers only can tell whether WHERE "
+                      "drops the row",
+                  "Leave such rows out of the data."),
+          Shows::kRow, {}, row.line);
+    }
+    return fail(
+        {sqlstate::kNotNullViolation,
+         "null value in shard key column \"" + column + "\" of table \"" + plan_->table + "\"",
+         "Give the key a value: it decides which shard the row goes to."},
+        Shows::kRow, {}, row.line);
+  }
+  std::uint64_t hash = 0;
+  if (!hash_value(row, value, hash)) return false;
+  shard = topology_->owner(plan_->keyspace, hash);
+  return true;
+}
+
+bool CopySplitter::hash_value(const CopyRow& row, std::string_view value, std::uint64_t& hash) {
+  const std::string& column = plan_->columns[plan_->key_field];
+  const bool binary = plan_->options.format == CopyFormat::kBinary;
+  const ShardKeyType type = plan_->key_type;
+  if (is_integer(type) && !binary) {
+    const auto integer = plain_integer(value);
+    if (integer && fits(type, *integer)) {
+      hash = hash_int8(*integer);
+      return true;
+    }
+  }
+  if (!same_encoding_ && is_string(type) && !is_ascii(value)) {
+    return fail(refusal("a text shard key with letters beyond ASCII cannot be hashed in another "
+                        "encoding",
+                        "Set client_encoding to the server's encoding, and leave out ENCODING."),
+                Shows::kValue, column, value);
+  }
+  KeyInput input;
+  input.form = binary ? KeyInput::Form::kBinary : KeyInput::Form::kText;
+  input.bytes = value;
+  const auto hashed = hash_key(type, KeySource{}, input, plan_->key_use);
+  if (!hashed) {
+    if (!check_no_extra_field(row)) return false;
+    return fail(hashed.error(), Shows::kValue, column, binary ? "" : value);
+  }
+  hash = hashed->hash;
+  return true;
+}
+
+// In a date or time, words such as "now" would be read by each server on its own clock.
+bool CopySplitter::check_moments(const CopyRow& row) {
+  for (const std::size_t index : plan_->moment_fields) {
+    const CopyField field = reader_.field(row, index);
+    if (field.state != CopyField::State::kValue) continue;
+    const std::string_view value = decode_copy_field(plan_->options, field, scratch_);
+    if (!names_a_moment(value)) continue;
+    return fail(refusal("a value such as 'now' or 'today' would mean another moment on every shard",
+                        "Write the date or time itself."),
+                Shows::kValue, plan_->columns[index], value);
+  }
+  return true;
+}
+
+// A server counts the fields of a row before it looks at what is in them.
+bool CopySplitter::check_field_count(const CopyRow& row) {
+  if (plan_->options.format == CopyFormat::kBinary) return true;  // counted already
+  for (std::size_t index = 0; index < plan_->columns.size(); ++index) {
+    if (reader_.field(row, index).state != CopyField::State::kMissing) continue;
+    return fail(
+        {kBadCopyFileFormat, "missing data for column \"" + plan_->columns[index] + "\"", {}},
+        Shows::kRow, {}, row.line);
+  }
+  return check_no_extra_field(row);
+}
+
+bool CopySplitter::check_no_extra_field(const CopyRow& row) {
+  if (plan_->options.format == CopyFormat::kBinary ||
+      reader_.field(row, plan_->columns.size()).state == CopyField::State::kMissing) {
+    return true;
+  }
+  return fail({kBadCopyFileFormat, "extra data after last expected column", {}}, Shows::kRow, {},
+              row.line);
+}
+
+// CopyFromErrorCallback() of copyfrom.c.
+bool CopySplitter::fail(Error error, Shows shows, std::string_view column, std::string_view text) {
+  failure_.error = std::move(error);
+  std::string& context = failure_.context;
+  context.clear();
+  // The header of kBinary is read before there is a line to speak of.
+  if (reader_.line_number() == 0) return false;
+  context = "COPY " + plan_->table + ", line " + std::to_string(reader_.line_number());
+  if (plan_->options.format == CopyFormat::kBinary) {
+    if (shows == Shows::kValue) context += ", column " + std::string(column);
+  } else if (shows == Shows::kValue) {
+    context += ", column " + std::string(column) + ": \"" + shown(text) + "\"";
+  } else if (shows == Shows::kRow) {
+    context += ": \"" + shown(text) + "\"";
+  }
+  return false;
+}
+
+}  // namespace pgshunt

@@ -123,7 +123,7 @@ bool PgClient::receive(char& type, std::string& body) {
   }
 }
 
-PgResult PgClient::collect() {
+PgResult PgClient::collect(std::string_view copy_input) {
   PgResult out;
   char type = 0;
   std::string body;
@@ -141,6 +141,13 @@ PgResult PgClient::collect() {
       case 'E':
         out.error = error_field(body, 'M');
         out.sqlstate = error_field(body, 'C');
+        out.context = error_field(body, 'W');
+        break;
+      case 'G':
+        send(copy_input);
+        break;
+      case 'd':
+        out.copied.push_back(body);
         break;
       case 'Z':
         return out;
@@ -159,6 +166,17 @@ PgResult PgClient::query(std::string_view sql) {
   put_message(message, 'Q', body);
   send(message);
   return collect();
+}
+
+PgResult PgClient::copy_in(std::string_view sql, std::string_view frames, bool fail) {
+  std::string message;
+  std::string body;
+  put_string(body, sql);
+  put_message(message, 'Q', body);
+  send(message);
+  std::string input(frames);
+  put_message(input, fail ? 'f' : 'c', fail ? std::string_view("\0", 1) : std::string_view());
+  return collect(input);
 }
 
 PgResult PgClient::execute(std::string_view sql, const std::vector<Parameter>& parameters,

@@ -17,6 +17,8 @@ struct PgResult {
   std::string tag;
   std::string error;  // message of the ErrorResponse, empty if there was none
   std::string sqlstate;
+  std::string context;
+  std::vector<std::string> copied;  // CopyData bodies of a COPY TO STDOUT
 
   bool ok() const { return error.empty(); }
   // One column of one row; nothing for NULL.
@@ -36,6 +38,10 @@ class PgClient {
   // Simple protocol. Of several statements the rows are put together.
   PgResult query(std::string_view sql);
 
+  // COPY ... FROM STDIN: once the server asks for data it is given `frames`, whole CopyData
+  // messages, and the end: CopyDone, or CopyFail.
+  PgResult copy_in(std::string_view sql, std::string_view frames, bool fail = false);
+
   struct Parameter {
     std::uint32_t type = 0;
     std::uint16_t format = 0;
@@ -50,7 +56,7 @@ class PgClient {
   bool send(std::string_view bytes);
   // The next message, type and body; false when the connection ends.
   bool receive(char& type, std::string& body);
-  PgResult collect();
+  PgResult collect(std::string_view copy_input = {});
 
   int fd_;
   std::string input_;

@@ -86,6 +86,11 @@ Error issue_of(const Config& config, std::string key, const Error& error) {
 
 }  // namespace
 
+std::uint64_t next_epoch() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
 Status declare_topology(const DatabaseConfig& config, TopologyBuilder& builder) {
   for (const ShardConfig& shard : config.shards) {
     if (auto added = builder.add_shard(shard.name); !added) return added.error();
@@ -166,8 +171,7 @@ Result<std::shared_ptr<const Snapshot>> make_snapshot(std::shared_ptr<const Conf
     if (database_config.sharded()) {
       TopologyBuilder builder;
       const Status declared = declare_topology(database_config, builder);
-      // Every reload leaves room for the epoch with which the catalogs become known.
-      auto topology = declared ? builder.build(version * 2) : declared.error();
+      auto topology = declared ? builder.build(next_epoch()) : declared.error();
       if (!topology) return issue_of(*config, join_key("databases", name), topology.error());
       database->topology = std::move(*topology);
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/auth/client_login.h"
+#include "proxy/catalog/catalog_report.h"
 #include "proxy/config/config.h"
 #include "router/topology.h"
 
@@ -20,7 +21,8 @@ class TlsContext;
 struct Database {
   std::uint64_t scope = 0;  // keeps its statements apart from other databases' and older versions'
   DatabaseConfig config;
-  std::shared_ptr<const Topology> topology;  // null for a plain database
+  std::shared_ptr<const Topology> topology;      // null for a plain database
+  std::shared_ptr<const CatalogReport> catalog;  // null: no try to read it has ended yet
   std::shared_ptr<const TlsContext> server_tls;
   bool fallback = false;  // made from "*"
 };
@@ -35,6 +37,9 @@ struct Snapshot {
   // The database of that name, or one made from "*"; null if nobody serves it.
   std::shared_ptr<const Database> find(std::string_view name) const;
 };
+
+// Of the next topology that is made: later ones are higher.
+std::uint64_t next_epoch();
 
 // Declares a sharded database's shards, keyspaces and tables.
 Status declare_topology(const DatabaseConfig& config, TopologyBuilder& builder);

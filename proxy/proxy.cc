@@ -111,35 +111,51 @@ Status Proxy::start() {
     listener.listen(std::move(*fd));
   }
   for (const auto& worker : workers_) worker->start();
-  catalogs_ = std::make_unique<CatalogLoader>([this](std::shared_ptr<const Snapshot> informed) {
-    {
-      const std::lock_guard lock(mutex_);
-      // A reload has come in between: its own catalogs follow.
-      if (informed->version != snapshot_->version) return;
-    }
-    publish(std::move(informed));
-  });
-  load_catalogs();
+  catalogs_ =
+      std::make_unique<CatalogKeeper>([this](std::uint64_t version, const std::string& database,
+                                             std::shared_ptr<const Topology> topology,
+                                             std::shared_ptr<const CatalogReport> report) {
+        publish_catalog(version, database, std::move(topology), std::move(report));
+      });
+  catalogs_->set_snapshot(*snapshot());
   return Ok{};
 }
 
 void Proxy::publish(std::shared_ptr<const Snapshot> snapshot) {
-  {
-    const std::lock_guard lock(mutex_);
-    snapshot_ = snapshot;
-  }
+  const std::lock_guard lock(mutex_);
+  hand_out(std::move(snapshot));
+}
+
+// Under the lock, so that all workers see snapshots in one order.
+void Proxy::hand_out(std::shared_ptr<const Snapshot> snapshot) {
+  snapshot_ = snapshot;
   for (const auto& worker : workers_) {
     worker->post([snapshot](Worker& there) { there.set_snapshot(snapshot); });
   }
 }
 
-void Proxy::load_catalogs() {
-  const std::shared_ptr<const Snapshot> current = snapshot();
-  for (const auto& [name, database] : current->databases) {
-    if (!database->topology) continue;
-    catalogs_->load(current);
-    return;
-  }
+void Proxy::publish_catalog(std::uint64_t version, const std::string& database,
+                            std::shared_ptr<const Topology> topology,
+                            std::shared_ptr<const CatalogReport> report) {
+  const std::lock_guard lock(mutex_);
+  // A reload has come in between: its own catalogs follow.
+  if (snapshot_->version != version) return;
+  const auto known = snapshot_->databases.find(database);
+  if (known == snapshot_->databases.end()) return;
+  auto informed = std::make_shared<Database>(*known->second);
+  informed->topology = std::move(topology);
+  informed->catalog = std::move(report);
+  auto fresh = std::make_shared<Snapshot>(*snapshot_);
+  fresh->databases[database] = std::move(informed);
+  hand_out(std::move(fresh));
+}
+
+std::uint64_t Proxy::catalog_changed(const std::string& database) {
+  return catalogs_->refresh(database);
+}
+
+void Proxy::catalog_wanted(const std::string& database, std::size_t shard) {
+  catalogs_->retry_now(database, shard);
 }
 
 void Proxy::distribute(int fd, const SocketAddress& peer, Worker& here) {
@@ -349,7 +365,7 @@ Result<std::string> Proxy::try_reload() {
     }
   }
   publish(*fresh);
-  load_catalogs();
+  catalogs_->set_snapshot(**fresh);
   std::string note;
   for (const std::string& key : restart_needed(*running->config, *loaded.config)) {
     note += (note.empty() ? "needs a restart: " : ", ") + key;

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "proxy/cancel.h"
-#include "proxy/catalog_loader.h"
+#include "proxy/catalog/catalog_keeper.h"
 #include "proxy/database.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/socket.h"
@@ -65,14 +65,23 @@ class Proxy {
   void shutdown(bool at_once);
   // Takes no more clients, and ends the process when those that are there have left.
   void shutdown_when_clients_left();
+  // Somebody has changed what the shards' catalogs say: reads them again, those of all databases if
+  // the name is empty. The change is known to all workers once CatalogReport::generation of their
+  // snapshot's database has reached the number returned.
+  std::uint64_t catalog_changed(const std::string& database);
+  // See CatalogKeeper::retry_now().
+  void catalog_wanted(const std::string& database, std::size_t shard);
   // Runs `work` on the main thread, where what blocks for a moment harms nobody.
   void post(std::function<void()> work) { loop_.post(std::move(work)); }
 
  private:
   void stop_listening(bool drain);
   void publish(std::shared_ptr<const Snapshot> snapshot);
-  void load_catalogs();
   Result<std::string> try_reload();
+  void hand_out(std::shared_ptr<const Snapshot> snapshot);
+  void publish_catalog(std::uint64_t version, const std::string& database,
+                       std::shared_ptr<const Topology> topology,
+                       std::shared_ptr<const CatalogReport> report);
   std::shared_ptr<ConnectionBudget> budget(const std::string& key, std::uint32_t limit);
 
   mutable std::mutex mutex_;
@@ -88,7 +97,7 @@ class Proxy {
   CancelRegistry cancels_;
   std::unique_ptr<Resolver> resolver_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::unique_ptr<CatalogLoader> catalogs_;
+  std::unique_ptr<CatalogKeeper> catalogs_;
   EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;

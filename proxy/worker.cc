@@ -10,6 +10,7 @@
 #include "proxy/log/log.h"
 #include "proxy/pool/server_opening.h"
 #include "proxy/proxy.h"
+#include "proxy/session/conversation.h"
 #include "proxy/session/listen_hub.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session.h"
@@ -138,6 +139,11 @@ void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
       continue;
     }
     pool->set_spec(make_pool_spec(key, *database, snapshot_->config));
+  }
+  // Some may have waited for a catalog.
+  for (const auto& session : sessions_) {
+    Conversation* conversation = session->conversation();
+    if (conversation && conversation->waiting_since() != TimePoint{}) session->resume();
   }
 }
 

@@ -1,14 +1,32 @@
 #include "router/catalog.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
 namespace pgshunt {
+namespace {
+
+// Temporary tables and types are their sessions' own.
+#define PGSHUNT_OURS                                       \
+  "n.nspname NOT IN ('pg_catalog', 'information_schema') " \
+  "AND n.nspname !~ '^pg_(toast|temp)'"
+
+constexpr std::string_view kServerQuery = R"(
+SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_encoding'))";
 
 // A default is the same everywhere only if it is visibly a constant; whatever calls a function
 // counts as different. A domain may bring a default of its own. Collations that sort bytewise are C
 // and its kin; 'd' stands for the database's.
-const std::string_view kCatalogColumnsQuery = R"(
+constexpr std::string_view kColumnsQuery = R"(
+WITH b AS MATERIALIZED (
+  SELECT d.datlocprovider, d.datcollate,
+         pg_catalog.concat_ws(':', d.datlocprovider, d.datcollate, d.datctype,
+                              pg_catalog.to_jsonb(d)->>'daticulocale',
+                              pg_catalog.to_jsonb(d)->>'datlocale') AS locale,
+         coalesce(pg_catalog.pg_database_collation_actual_version(d.oid), '') AS version
+  FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid::oid::text, a.atttypmod::text,
        CASE WHEN a.attidentity <> '' THEN 'differs'
             WHEN a.attgenerated <> '' THEN 'generated'
@@ -23,42 +41,109 @@ SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid::oid::text,
             WHEN l.collprovider = 'd' AND b.datlocprovider = 'c'
                  AND b.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') THEN 't'
             ELSE 'f' END,
-       CASE WHEN coalesce(l.collisdeterministic, true) THEN 't' ELSE 'f' END
+       CASE WHEN coalesce(l.collisdeterministic, true) THEN 't' ELSE 'f' END,
+       CASE WHEN a.attnotnull THEN 't' ELSE 'f' END,
+       tn.nspname || '.' || t.typname,
+       coalesce(ln.nspname || '.' || l.collname, ''),
+       CASE WHEN l.oid IS NULL THEN ''
+            WHEN l.collprovider = 'd' THEN b.locale
+            ELSE pg_catalog.concat_ws(':', l.collprovider, l.collcollate, l.collctype,
+                                      pg_catalog.to_jsonb(l)->>'colliculocale',
+                                      pg_catalog.to_jsonb(l)->>'colllocale') END,
+       CASE WHEN l.oid IS NULL THEN ''
+            WHEN l.collprovider = 'd' THEN b.version
+            ELSE coalesce(pg_catalog.pg_collation_actual_version(l.oid), '') END,
+       coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_database b ON b.datname = pg_catalog.current_database()
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
+CROSS JOIN b
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
-WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace
+WHERE c.relkind IN ('r', 'p') AND )" PGSHUNT_OURS R"(
 ORDER BY 1, 2, a.attnum)";
+
+constexpr std::string_view kKeysQuery = R"(
+SELECT n.nspname::text, c.relname::text, ic.relname::text,
+       CASE WHEN i.indisprimary THEN 't' ELSE 'f' END, a.attname::text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND k.place <= i.indnkeyatts AND )" PGSHUNT_OURS R"(
+ORDER BY 1, 2, 3, k.place)";
 
 // Immutable functions read no tables by their own declaration. C code that is not immutable is an
 // extension's, and reads none of ours either; functions in SQL and procedural languages do.
-const std::string_view kCatalogFunctionsQuery = R"(
-SELECT p.proname::text,
+constexpr std::string_view kFunctionsQuery = R"(
+SELECT n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes),
+       p.proargtypes::text, p.provolatile::text, p.prokind::text, l.lanname::text,
        CASE WHEN p.provolatile = 'i' AND p.prokind = 'f' AND NOT p.proretset THEN 'portable'
             WHEN l.lanname IN ('c', 'internal') AND p.prokind = 'f' THEN 'local'
             ELSE 'reads' END
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE n.nspname NOT IN ('pg_catalog', 'information_schema'))";
+WHERE )" PGSHUNT_OURS;
 
-const std::string_view kCatalogRelationsQuery = R"(
+// An array has the subscripting of one; a base type of fixed length may have an element too
+// (point).
+constexpr std::string_view kTypesQuery = R"(
+SELECT n.nspname::text, t.typname::text, t.oid::text, t.typtype::text,
+       CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem::text
+            WHEN t.typtype = 'd' THEN t.typbasetype::text
+            ELSE coalesce((SELECT r.rngsubtype::text FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid), '0') END,
+       CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN 't' ELSE 'f' END,
+       coalesce((SELECT pg_catalog.string_agg(a.atttypid::pg_catalog.text, ' ' ORDER BY a.attnum)
+                 FROM pg_catalog.pg_attribute a
+                 WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), ''),
+       coalesce((SELECT pg_catalog.string_agg(e.enumlabel, pg_catalog.chr(31) ORDER BY e.enumsortorder)
+                 FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '')
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype IN ('b', 'c', 'd', 'e', 'r', 'm') AND )" PGSHUNT_OURS;
+
+constexpr std::string_view kRelationsQuery = R"(
 SELECT n.nspname::text, c.relname::text
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE (c.relkind IN ('v', 'm', 'f') OR c.relispartition)
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast'))";
+WHERE (c.relkind IN ('v', 'm', 'f') OR c.relispartition) AND )" PGSHUNT_OURS R"(
+ORDER BY 1, 2)";
 
-namespace {
+#undef PGSHUNT_OURS
 
 template <class Int>
 bool parse(std::string_view text, Int& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+bool parse_oids(std::string_view text, std::vector<std::uint32_t>& out) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    std::uint32_t oid = 0;
+    if (!parse(text.substr(0, end), oid)) return false;
+    out.push_back(oid);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return true;
+}
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> out;
+  if (text.empty()) return out;
+  for (;;) {
+    const std::size_t end = text.find(separator);
+    out.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return out;
+    text.remove_prefix(end + 1);
+  }
 }
 
 ColumnDefault default_of(std::string_view text) {
@@ -70,44 +155,159 @@ Error not_understood() {
   return {sqlstate::kInternalError, "the catalog's answer is not understood", {}};
 }
 
+constexpr std::array kQueries = {
+    CatalogQuery{kServerQuery, &CatalogReader::add_server_row},
+    CatalogQuery{kColumnsQuery, &CatalogReader::add_column_row},
+    CatalogQuery{kKeysQuery, &CatalogReader::add_key_row},
+    CatalogQuery{kFunctionsQuery, &CatalogReader::add_function_row},
+    CatalogQuery{kTypesQuery, &CatalogReader::add_type_row},
+    CatalogQuery{kRelationsQuery, &CatalogReader::add_relation_row},
+};
+
 }  // namespace
 
-Status CatalogReader::add_column_row(std::span<const std::string_view> row) {
-  Column column;
-  if (row.size() != 8 || !parse(row[3], column.type_oid) || !parse(row[4], column.type_modifier)) {
+const std::span<const CatalogQuery> kCatalogQueries = kQueries;
+
+Status CatalogReader::add_server_row(Row row) {
+  if (row.size() != 2 || !parse(row[0], catalog_.server_version)) return not_understood();
+  catalog_.encoding = row[1];
+  return Ok{};
+}
+
+Status CatalogReader::add_column_row(Row row) {
+  CatalogColumn read;
+  Column& column = read.column;
+  if (row.size() != 14 || !parse(row[3], column.type_oid) || !parse(row[4], column.type_modifier)) {
     return not_understood();
   }
-  if (row[0] != schema_ || row[1] != table_) {
-    finish_columns();
-    schema_ = row[0];
-    table_ = row[1];
+  auto& tables = catalog_.tables;
+  if (tables.empty() || tables.back().schema != row[0] || tables.back().name != row[1]) {
+    tables.emplace_back();
+    tables.back().schema = row[0];
+    tables.back().name = row[1];
   }
   column.name = row[2];
   column.fallback = default_of(row[5]);
   column.generated = row[5] == "generated";
   column.bytewise = row[6] == "t";
   column.deterministic = row[7] == "t";
-  columns_.push_back(std::move(column));
+  column.not_null = row[8] == "t";
+  read.type = row[9];
+  read.collation = row[10];
+  read.locale = row[11];
+  read.locale_version = row[12];
+  read.fallback = row[13];
+  tables.back().columns.push_back(std::move(read));
   return Ok{};
 }
 
-void CatalogReader::finish_columns() {
-  if (!columns_.empty()) builder_.set_columns(schema_, table_, std::exchange(columns_, {}));
+Status CatalogReader::add_key_row(Row row) {
+  if (row.size() != 5) return not_understood();
+  for (CatalogTable& table : catalog_.tables) {
+    if (table.name != row[1] || table.schema != row[0]) continue;
+    if (table.keys.empty() || table.keys.back().name != row[2]) {
+      table.keys.push_back({std::string(row[2]), {}, row[3] == "t"});
+    }
+    table.keys.back().columns.emplace_back(row[4]);
+  }
+  return Ok{};
 }
 
-Status CatalogReader::add_function_row(std::span<const std::string_view> row) {
+Status CatalogReader::add_function_row(Row row) {
+  if (row.size() != 8 || row[4].size() != 1 || row[5].size() != 1) return not_understood();
+  UserFunctionOverload function;
+  function.schema = row[0];
+  function.name = row[1];
+  function.arguments = row[2];
+  if (!parse_oids(row[3], function.argument_types)) return not_understood();
+  function.volatility = row[4][0];
+  function.kind = row[5][0];
+  function.language = row[6];
+  if (row[7] == "portable") function.behaviour = UserFunctionClass::kPortable;
+  if (row[7] == "local") function.behaviour = UserFunctionClass::kLocal;
+  catalog_.functions.push_back(std::move(function));
+  return Ok{};
+}
+
+Status CatalogReader::add_type_row(Row row) {
+  if (row.size() != 8 || row[3].size() != 1) return not_understood();
+  CatalogType type;
+  type.schema = row[0];
+  type.name = row[1];
+  type.kind = row[3][0];
+  type.array = row[5] == "t";
+  type.labels = split(row[7], '\x1f');
+  if (!parse(row[2], type.oid) || !parse(row[4], type.element) ||
+      !parse_oids(row[6], type.fields)) {
+    return not_understood();
+  }
+  catalog_.types.push_back(std::move(type));
+  return Ok{};
+}
+
+Status CatalogReader::add_relation_row(Row row) {
   if (row.size() != 2) return not_understood();
-  UserFunctionClass behaviour = UserFunctionClass::kMayRead;
-  if (row[1] == "portable") behaviour = UserFunctionClass::kPortable;
-  if (row[1] == "local") behaviour = UserFunctionClass::kLocal;
-  builder_.add_user_function(row[0], behaviour);
+  catalog_.opaque.push_back({std::string(row[0]), std::string(row[1])});
   return Ok{};
 }
 
-Status CatalogReader::add_relation_row(std::span<const std::string_view> row) {
-  if (row.size() != 2) return not_understood();
-  builder_.add_opaque_relation(row[0], row[1]);
-  return Ok{};
+// Servers sort names by collations of their own.
+ShardCatalog CatalogReader::finish() {
+  ShardCatalog catalog = std::exchange(catalog_, {});
+  const auto by = [](const auto& key) {
+    return [key](const auto& a, const auto& b) { return key(a) < key(b); };
+  };
+  const auto name = [](const auto& each) { return std::tie(each.schema, each.name); };
+  std::sort(catalog.tables.begin(), catalog.tables.end(), by(name));
+  std::sort(catalog.types.begin(), catalog.types.end(), by(name));
+  std::sort(catalog.opaque.begin(), catalog.opaque.end(), by(name));
+  std::sort(catalog.functions.begin(), catalog.functions.end(),
+            by([](const auto& each) { return std::tie(each.schema, each.name, each.arguments); }));
+  for (CatalogTable& table : catalog.tables) {
+    std::sort(table.keys.begin(), table.keys.end(),
+              [](const UniqueKey& a, const UniqueKey& b) { return a.name < b.name; });
+  }
+  return catalog;
+}
+
+void describe_catalogs(TopologyBuilder& builder, std::span<const ShardCatalog* const> catalogs) {
+  if (catalogs.empty() || catalogs.front() == nullptr) return;
+  const ShardCatalog& home = *catalogs.front();
+  Topology& topology = builder.declared();
+  topology.catalog_known = true;
+  topology.drift = compare_catalogs(topology, catalogs);
+  for (const ShardCatalog* catalog : catalogs) {
+    topology.knowledge.push_back(
+        {catalog != nullptr, catalog == nullptr ? nullptr : TypeMap::between(*catalog, home)});
+  }
+  for (Table& table : topology.tables) {
+    // An unsharded table may be on its own shard alone.
+    const std::size_t where = table.placement == TablePlacement::kUnsharded ? table.home : 0;
+    const ShardCatalog* catalog = where < catalogs.size() ? catalogs[where] : nullptr;
+    const CatalogTable* found =
+        catalog == nullptr ? nullptr : catalog->find_table(table.schema, table.name);
+    if (found == nullptr) continue;
+    std::vector<Column> columns;
+    for (const CatalogColumn& column : found->columns) columns.push_back(column.column);
+    if (table.placement == TablePlacement::kSharded) {
+      const Keyspace& keyspace = topology.keyspaces[table.keyspace];
+      if (!check_key_column(keyspace, table, columns)) continue;  // nothing may use it
+    }
+    table.columns = std::move(columns);
+    table.keys = found->keys;
+  }
+  topology.overloads = home.functions;
+  for (const UserFunctionOverload& function : home.functions) {
+    builder.add_user_function(function.name, function.behaviour);
+  }
+  for (const CatalogType& type : home.types) {
+    if (type.kind == 'e') {
+      topology.enums.push_back({type.schema, type.name, type.oid, type.labels});
+    }
+  }
+  for (const RelationName& relation : home.opaque) {
+    builder.add_opaque_relation(relation.schema, relation.name);
+  }
 }
 
 }  // namespace pgshunt

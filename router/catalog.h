@@ -1,41 +1,50 @@
-// What the router wants to know of a database's catalog, and how to ask for it. The router opens no
-// connections: the proxy runs the queries on the first shard and pours the rows in.
+// What the router wants to know of a shard's catalog, and how to ask for it. The router opens no
+// connections: the proxy runs the queries and pours the rows in.
 #pragma once
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "protocol/result.h"
-#include "router/topology.h"
+#include "router/shard_catalog.h"
 
 namespace pgshunt {
 
-// Columns of every user table, in attribute order. Eight text columns: schema, table, column, type
-// OID, type modifier, default ('none', 'same', 'differs', 'generated'), bytewise ('t', 'f'),
-// deterministic.
-extern const std::string_view kCatalogColumnsQuery;
-// Functions outside pg_catalog. Two text columns: name, behaviour ('portable', 'local', 'reads').
-extern const std::string_view kCatalogFunctionsQuery;
-// Views, foreign tables and partitions. Two text columns: schema, name.
-extern const std::string_view kCatalogRelationsQuery;
-
-// Takes the queries' rows, each query's in any chunks, and hands what they say to a builder. Errors
-// are XX000: the answer does not look like one.
+// Takes the rows of kCatalogQueries, each query's in any chunks. Errors are XX000: the answer does
+// not look like one.
 class CatalogReader {
  public:
-  explicit CatalogReader(TopologyBuilder& builder) : builder_(builder) {}
+  using Row = std::span<const std::string_view>;
 
-  Status add_column_row(std::span<const std::string_view> row);
-  // After the last column's row.
-  void finish_columns();
-  Status add_function_row(std::span<const std::string_view> row);
-  Status add_relation_row(std::span<const std::string_view> row);
+  Status add_server_row(Row row);
+  Status add_column_row(Row row);
+  Status add_key_row(Row row);
+  Status add_function_row(Row row);
+  Status add_type_row(Row row);
+  Status add_relation_row(Row row);
+
+  // After the last row; leaves the reader empty.
+  ShardCatalog finish();
 
  private:
-  TopologyBuilder& builder_;
-  std::string schema_;
-  std::string table_;
-  std::vector<Column> columns_;
+  ShardCatalog catalog_;
 };
+
+// In this order, best under one snapshot (REPEATABLE READ). All columns are text, none is NULL.
+struct CatalogQuery {
+  std::string_view sql;
+  Status (CatalogReader::*add)(CatalogReader::Row);
+};
+extern const std::span<const CatalogQuery> kCatalogQueries;
+
+// Hands the catalogs of a database's shards to the builder that has them declared: what the first
+// shard's says counts, where others differ becomes Drift. Null: not known, then nothing is said of
+// that shard. Without the first one there is nothing to compare with, and nothing happens.
+void describe_catalogs(TopologyBuilder& builder, std::span<const ShardCatalog* const> catalogs);
+
+// Where the shards differ in what bears on the declared tables, and on functions and types.
+std::vector<Drift> compare_catalogs(const Topology& declared,
+                                    std::span<const ShardCatalog* const> catalogs);
 
 }  // namespace pgshunt

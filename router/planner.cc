@@ -7,6 +7,7 @@
 
 #include "router/builtin.h"
 #include "router/copy_plan.h"
+#include "router/drift.h"
 #include "router/insert_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -33,6 +34,7 @@ class Planner {
   Result<StatementPlanData> plan(const SqlStatement& statement) {
     Status planned = dispatch(statement);
     if (!planned) return planned.error();
+    if (const Status alike = check_drift(topology_, statement, plan_); !alike) return alike.error();
     return std::move(plan_);
   }
 

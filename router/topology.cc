@@ -30,15 +30,22 @@ const Table* find_exact(const std::vector<Table>& sorted, TableName name) {
   return &*at;
 }
 
+const Column* find_in(const std::vector<Column>& columns, std::string_view name) {
+  const auto at = std::find_if(columns.begin(), columns.end(),
+                               [&](const Column& column) { return column.name == name; });
+  return at == columns.end() ? nullptr : &*at;
+}
+
+}  // namespace
+
 // What the catalog says of the key column must agree with the declaration.
-Status check_key_column(const Topology& topology, const Table& table) {
-  if (table.placement != TablePlacement::kSharded || table.columns.empty()) return Ok{};
-  const Column* column = table.find_column(table.key_column);
+Status check_key_column(const Keyspace& keyspace, const Table& table,
+                        const std::vector<Column>& columns) {
+  const Column* column = find_in(columns, table.key_column);
   if (column == nullptr) {
     return config_error("table " + qualified(table) + " has no column \"" + table.key_column +
                         "\", its shard key");
   }
-  const Keyspace& keyspace = topology.keyspaces[table.keyspace];
   if (column->type_oid != oid_of(keyspace.key_type)) {
     return config_error("column \"" + table.key_column + "\" of " + qualified(table) +
                             " is not of type " + std::string(name_of(keyspace.key_type)) +
@@ -53,14 +60,7 @@ Status check_key_column(const Topology& topology, const Table& table) {
   return Ok{};
 }
 
-}  // namespace
-
-const Column* Table::find_column(std::string_view column) const {
-  for (const Column& candidate : columns) {
-    if (candidate.name == column) return &candidate;
-  }
-  return nullptr;
-}
+const Column* Table::find_column(std::string_view column) const { return find_in(columns, column); }
 
 const Table* Topology::find_table(std::string_view schema, std::string_view name) const {
   if (!schema.empty()) return find_exact(tables, {schema, name});
@@ -188,6 +188,13 @@ void TopologyBuilder::set_columns(std::string_view schema, std::string_view tabl
   }
 }
 
+void TopologyBuilder::set_unique_keys(std::string_view schema, std::string_view table,
+                                      std::vector<UniqueKey> keys) {
+  for (Table& candidate : topology_.tables) {
+    if (candidate.schema == schema && candidate.name == table) candidate.keys = std::move(keys);
+  }
+}
+
 void TopologyBuilder::add_user_function(std::string_view name, UserFunctionClass behaviour) {
   topology_.user_functions.push_back({std::string(name), behaviour});
 }
@@ -214,7 +221,11 @@ Result<std::shared_ptr<const Topology>> TopologyBuilder::build(std::uint64_t epo
     }
   }
   for (const Table& table : topology.tables) {
-    if (const Status key = check_key_column(topology, table); !key) return key.error();
+    if (table.placement != TablePlacement::kSharded || table.columns.empty()) continue;
+    const Keyspace& keyspace = topology.keyspaces[table.keyspace];
+    if (const Status key = check_key_column(keyspace, table, table.columns); !key) {
+      return key.error();
+    }
   }
   std::sort(topology.tables.begin(), topology.tables.end(),
             [](const Table& a, const Table& b) { return name_of(a) < name_of(b); });

@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "router/drift.h"
 #include "router/key_type.h"
+#include "router/type_map.h"
 
 namespace pgshunt {
 
@@ -63,6 +65,16 @@ struct Column {
   bool bytewise = false;
   // Its collation is deterministic: equal means equal bytes. Needed of text keys.
   bool deterministic = true;
+  bool not_null = false;
+  friend bool operator==(const Column&, const Column&) = default;
+};
+
+// A primary key, or a unique index over plain columns and all rows.
+struct UniqueKey {
+  std::string name;
+  std::vector<std::string> columns;
+  bool primary = false;
+  friend bool operator==(const UniqueKey&, const UniqueKey&) = default;
 };
 
 struct Table {
@@ -75,6 +87,7 @@ struct Table {
   // In attribute order, dropped ones left out. Empty: not known; statements whose plan needs them
   // (INSERT without a column list, ORDER BY a text column, ...) are refused with a hint.
   std::vector<Column> columns;
+  std::vector<UniqueKey> keys;  // as far as the catalog is known
 
   // Null if there is no such column, or no columns are known.
   const Column* find_column(std::string_view column) const;
@@ -92,9 +105,37 @@ struct UserFunction {
   UserFunctionClass behaviour = UserFunctionClass::kMayRead;
 };
 
+// One overload, for who wants to know more than the worst of them.
+struct UserFunctionOverload {
+  std::string schema;
+  std::string name;
+  std::string arguments;  // types, as PostgreSQL writes them: "integer, text"
+  std::vector<std::uint32_t> argument_types;
+  char volatility = 'v';  // pg_proc.provolatile
+  char kind = 'f';        // pg_proc.prokind
+  std::string language;
+  UserFunctionClass behaviour = UserFunctionClass::kMayRead;
+  friend bool operator==(const UserFunctionOverload&, const UserFunctionOverload&) = default;
+};
+
 struct RelationName {
   std::string schema;
   std::string name;
+  friend bool operator==(const RelationName&, const RelationName&) = default;
+};
+
+// What is known of one shard's catalog.
+struct ShardKnowledge {
+  bool known = false;
+  std::shared_ptr<const TypeMap> types;  // null: its types have the first shard's OIDs
+};
+
+// A type whose values have an order of their own.
+struct EnumType {
+  std::string schema;
+  std::string name;
+  std::uint32_t oid = 0;  // on the first shard
+  std::vector<std::string> labels;
 };
 
 struct Topology {
@@ -111,6 +152,22 @@ struct Topology {
   // Views, foreign tables and partitions: what they show is not to be seen from their name,
   // so they do not go to default_home unless they are declared.
   std::vector<RelationName> opaque_relations;
+
+  // What the shards' catalogs say, once the first shard's has been read.
+  bool catalog_known = false;
+  // Why it never will be (no user to read it as): nobody should wait for it.
+  std::string catalog_problem;
+  std::vector<ShardKnowledge> knowledge;        // by shard; empty: nothing is known
+  std::vector<UserFunctionOverload> overloads;  // of the first shard, by schema, name, arguments
+  std::vector<EnumType> enums;                  // of the first shard, by schema and name
+  std::vector<Drift> drift;
+
+  bool knows(ShardId shard) const { return shard < knowledge.size() && knowledge[shard].known; }
+  // Null: nothing to translate.
+  const std::shared_ptr<const TypeMap>& types_of(ShardId shard) const {
+    static const std::shared_ptr<const TypeMap> kNone;
+    return shard < knowledge.size() ? knowledge[shard].types : kNone;
+  }
 
   // Null: not declared. An empty schema is looked for along the search path. Allocates nothing.
   const Table* find_table(std::string_view schema, std::string_view name) const;
@@ -151,6 +208,11 @@ class TopologyBuilder {
   void add_user_function(std::string_view name, UserFunctionClass behaviour);
   void add_opaque_relation(std::string_view schema, std::string_view name);
 
+  void set_unique_keys(std::string_view schema, std::string_view table,
+                       std::vector<UniqueKey> keys);
+  // Declared so far, for who compares catalogs with it and adds what they say.
+  Topology& declared() { return topology_; }
+
   // Last checks: there is a shard; every owner exists; known key columns exist and have their
   // keyspace's type and, for text, a deterministic collation. The builder is left empty.
   Result<std::shared_ptr<const Topology>> build(std::uint64_t epoch);
@@ -162,6 +224,10 @@ class TopologyBuilder {
   Topology topology_;
   std::vector<bool> deal_evenly_;  // by keyspace
 };
+
+// Can rows be spread by this column as it is? The message names table and column.
+Status check_key_column(const Keyspace& keyspace, const Table& table,
+                        const std::vector<Column>& columns);
 
 // Bucket owners for `shards` shards, moving as few buckets as possible away from `current` (owners
 // that are not below `shards` count as gone). Afterwards two shards differ by one bucket at most.

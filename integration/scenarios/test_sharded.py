@@ -46,10 +46,6 @@ INSERT INTO comments SELECT n, i, i % 3 + 1, 'comment' FROM generate_series(1, 2
 """
 
 
-# What PostgreSQL does and the proxy does not yet do; these turn green when it does.
-known_gap = pytest.mark.xfail(strict=False, reason="types of the application's own have another OID "
-                              "on each server, and descriptions show that of the shard that answers")
-
 
 # --- two ways to ask -----------------------------------------------------------------------------
 
@@ -816,9 +812,8 @@ def test_types_of_its_own_by_key(connect):
     client.rollback()
 
 
-@known_gap
 def test_types_of_its_own_from_all_shards(connect):
-    """Refused now, because the shards' descriptions of the result differ."""
+    """The shards' own OIDs differ, and the client sees those of the first."""
     client = connect()
     for key in range(1, 13):
         run(client, "INSERT INTO moods VALUES (%s, 'sad')", (key,))
@@ -826,9 +821,8 @@ def test_types_of_its_own_from_all_shards(connect):
         (key, "sad") for key in range(1, 13)]
 
 
-@known_gap
 def test_types_of_its_own_as_a_driver_asks_for_them(applications, pair):
-    """asyncpg looks a type up by the OID that a result has: on the first shard, where it is another."""
+    """asyncpg looks a type up by the OID that a result has: on the first shard."""
     options = applications.options("parts")
 
     async def talk():

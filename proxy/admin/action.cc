@@ -98,6 +98,9 @@ void Action::start() {
     case AdminVerb::kReload:
       reload();
       break;
+    case AdminVerb::kRefreshCatalog:
+      refresh_catalog();
+      break;
     case AdminVerb::kReconnect:
       on_all_workers(
           [database = command_.name](Worker& there) { return retire_servers(there, database); },
@@ -178,6 +181,23 @@ void Action::reload() {
     proxy.workers()[home]->post([weak, result = std::move(result)](Worker&) {
       if (const auto action = weak.lock()) action->finish(result);
     });
+  });
+}
+
+// Until every worker has what was read.
+void Action::refresh_catalog() {
+  const std::string& database = command_.name;
+  if (!database.empty() && !worker_.snapshot()->databases.contains(database)) {
+    return finish_later(std::string());  // made from "*": nothing is declared for it
+  }
+  const std::uint64_t generation = worker_.proxy().catalog_changed(database);
+  wait_until_none([database, generation](Worker& there) {
+    std::uint32_t left = 0;
+    for (const auto& [name, each] : there.snapshot()->databases) {
+      if (!each->topology || !concerns(database, name)) continue;
+      left += !each->catalog || each->catalog->generation < generation ? 1 : 0;
+    }
+    return left;
   });
 }
 

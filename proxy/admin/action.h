@@ -30,6 +30,7 @@ class Action : public std::enable_shared_from_this<Action> {
   void pause();
   void resume();
   void reload();
+  void refresh_catalog();
   void kill();
   void set_disabled(bool disabled);
   void shut_down();

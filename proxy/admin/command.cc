@@ -135,6 +135,11 @@ Result<AdminCommand> with_database(AdminVerb verb, const std::string& word, Word
   return command;
 }
 
+Result<AdminCommand> parse_refresh(Words& words) {
+  if (words.keyword() != "CATALOG") return syntax_error("REFRESH takes CATALOG [database]");
+  return with_optional_database(AdminVerb::kRefreshCatalog, words);
+}
+
 Result<AdminCommand> parse_kill_client(Words& words) {
   AdminCommand command;
   command.verb = AdminVerb::kKillClient;
@@ -223,6 +228,7 @@ Result<AdminCommand> parse_words(const std::string& verb, Words& words) {
   if (verb == "ENABLE") return with_database(AdminVerb::kEnable, verb, words);
   if (verb == "KILL_CLIENT") return parse_kill_client(words);
   if (verb == "SHUTDOWN") return parse_shutdown(words);
+  if (verb == "REFRESH") return parse_refresh(words);
   if (verb == "RELOAD") return simple(AdminVerb::kReload);
   if (verb == "SET") return parse_set(words);
   if (verb == "DEALLOCATE" || verb == "DISCARD") return parse_deallocate(verb, words);
@@ -264,6 +270,8 @@ std::string_view AdminCommand::tag() const {
       return "RESUME";
     case AdminVerb::kReload:
       return "RELOAD";
+    case AdminVerb::kRefreshCatalog:
+      return "REFRESH CATALOG";
     case AdminVerb::kReconnect:
       return "RECONNECT";
     case AdminVerb::kKill:
@@ -321,10 +329,11 @@ std::string_view admin_help() {
   return "\n\tSHOW HELP|POOLS|CLIENTS|SERVERS|DATABASES|USERS|CONFIG|VERSION|STATE\n"
          "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS|LISTS|MEM|SOCKETS|ACTIVE_SOCKETS\n"
          "\tSHOW DNS_HOSTS|DNS_ZONES\n"
-         "\tSHOW SHARDS|KEYSPACES|TABLES|PINS\n"
+         "\tSHOW SHARDS|KEYSPACES|TABLES|DRIFT|PINS\n"
          "\tPAUSE [database]\n"
          "\tRESUME [database]\n"
          "\tRELOAD\n"
+         "\tREFRESH CATALOG [database]\n"
          "\tRECONNECT [database]\n"
          "\tWAIT_CLOSE [database]\n"
          "\tKILL [database]\n"

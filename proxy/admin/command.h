@@ -20,6 +20,7 @@ enum class AdminVerb : std::uint8_t {
   kPause,
   kResume,
   kReload,
+  kRefreshCatalog,
   kReconnect,
   kKill,
   kKillClient,

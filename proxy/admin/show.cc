@@ -92,6 +92,9 @@ ResultSet show_rows(ShowTopic topic, Worker& worker, const std::vector<WorkerRep
     case ShowTopic::kTables:
       show_tables(out, snapshot);
       break;
+    case ShowTopic::kDrift:
+      show_drift(out, snapshot);
+      break;
   }
   return out;
 }

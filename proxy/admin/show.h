@@ -37,6 +37,7 @@ enum class ShowTopic : std::uint8_t {
   kShards,
   kKeyspaces,
   kTables,
+  kDrift,
 };
 
 // "POOLS"; the names are in the order of the enumeration.

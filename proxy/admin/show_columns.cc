@@ -201,16 +201,21 @@ constexpr AdminColumn kTables[] = {
     {"keyspace", kText}, {"key", kText},    {"shard", kText},
 };
 
+constexpr AdminColumn kDrift[] = {
+    {"database", kText},   {"object", kText},      {"shard", kText},
+    {"difference", kText}, {"consequence", kText},
+};
+
 }  // namespace
 
 std::span<const std::string_view> show_topic_names() {
-  static constexpr std::array<std::string_view, 22> kNames = {
+  static constexpr std::array<std::string_view, 23> kNames = {
       "POOLS",     "CLIENTS",      "SERVERS",        "SOCKETS", "ACTIVE_SOCKETS",
       "STATS",     "STATS_TOTALS", "STATS_AVERAGES", "TOTALS",  "DATABASES",
       "USERS",     "LISTS",        "CONFIG",         "MEM",     "VERSION",
       "STATE",     "DNS_HOSTS",    "DNS_ZONES",      "PINS",    "SHARDS",
-      "KEYSPACES", "TABLES"};
-  static_assert(kNames.size() == static_cast<std::size_t>(ShowTopic::kTables) + 1);
+      "KEYSPACES", "TABLES",       "DRIFT"};
+  static_assert(kNames.size() == static_cast<std::size_t>(ShowTopic::kDrift) + 1);
   return kNames;
 }
 
@@ -258,6 +263,8 @@ std::span<const AdminColumn> show_columns(ShowTopic topic) {
       return kKeyspaces;
     case ShowTopic::kTables:
       return kTables;
+    case ShowTopic::kDrift:
+      return kDrift;
   }
   return {};
 }

@@ -67,5 +67,6 @@ void show_dns_hosts(ResultSet& out, const Resolver& resolver);
 void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports);
 void show_keyspaces(ResultSet& out, const Snapshot& snapshot);
 void show_tables(ResultSet& out, const Snapshot& snapshot);
+void show_drift(ResultSet& out, const Snapshot& snapshot);
 
 }  // namespace pgshunt

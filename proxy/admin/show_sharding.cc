@@ -1,4 +1,4 @@
-// What sharding adds: SHARDS, KEYSPACES, TABLES.
+// What sharding adds: SHARDS, KEYSPACES, TABLES, DRIFT.
 #include <algorithm>
 
 #include "proxy/admin/show_rows.h"
@@ -109,6 +109,28 @@ void show_tables(ResultSet& out, const Snapshot& snapshot) {
         table.placement == TablePlacement::kReference ? out.add_null()
                                                       : out.add(topology.shards[table.home].name);
       }
+    }
+  });
+}
+
+// Where the shards' catalogs differ, and which of them could not be read.
+void show_drift(ResultSet& out, const Snapshot& snapshot) {
+  each_sharded(snapshot, [&](const std::string& name, const Database& database) {
+    if (!database.catalog) return;
+    const std::string& home = database.config.shards.front().name;
+    for (const CatalogReport::Unread& each : database.catalog->unread) {
+      out.add(name).add("catalog").add(each.shard).add("not read: " + each.why);
+      if (each.known) {
+        out.add("what was read before is in use");
+      } else if (!database.topology->catalog_problem.empty()) {
+        out.add("statements that depend on it are refused");
+      } else {
+        out.add(each.shard == home ? "all statements wait" : "statements that run there wait");
+      }
+    }
+    for (const Drift& drift : database.catalog->drift) {
+      out.add(name).add(drift_object(drift)).add(database.config.shards[drift.shard].name);
+      out.add(drift.difference).add(drift_consequence(drift.effect));
     }
   });
 }

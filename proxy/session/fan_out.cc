@@ -96,7 +96,8 @@ void FanOut::send_to(Source& source) {
   if (!backend.memory.prepared.use(statement_->id)) {
     backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow,
                          static_cast<std::uint32_t>(statement_->id));
-    append_parse(parse, statement_->server_name, statement_->text, statement_->types);
+    append_parse(parse, statement_->server_name, statement_->text,
+                 source.link->server_types(statement_->types));
     backend.memory.prepared.add(statement_->id);
   }
   backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
@@ -140,6 +141,7 @@ std::size_t FanOut::on_backend_bytes(Backend& backend, std::string_view bytes) {
     if (in_rows && at > rows_from && !satisfied_ && !failed_) {
       source.pieces.emplace_back(bytes.substr(rows_from, at - rows_from));
       source.buffered += at - rows_from;
+      if (!source.own_types.empty()) translate_rows(source, source.pieces.back());
     }
     in_rows = false;
   };
@@ -231,9 +233,24 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
 void FanOut::described(Source& source, std::string_view body) {
   source.description = body;
   source.has_description = true;
+  if (const TypeMap* types = source.link->types().get()) {
+    if (types->row_carries_oids(body)) source.own_types = body;
+    types->translate_row_description(source.description.data(), source.description.size());
+  }
   const bool all = std::all_of(sources_.begin(), sources_.end(),
                                [](const Source& s) { return s.has_description; });
   if (all && !failed_ && !merger_) start_merge();
+}
+
+void FanOut::translate_rows(Source& source, std::string& rows) {
+  std::size_t at = 0;
+  FrameHeader header;
+  while (read_frame_header(std::string_view(rows).substr(at), kMaxBodySize, header) ==
+         FrameStatus::kComplete) {
+    source.link->types()->translate_row(source.own_types, rows.data() + at + kFrameHeaderSize,
+                                        header.body_size);
+    at += header.frame_size();
+  }
 }
 
 void FanOut::start_merge() {

@@ -98,7 +98,8 @@ class FanOut final : public BackendDriver {
     std::deque<std::string> pieces;
     std::size_t piece_at = 0;  // in the first piece: its next row
     std::size_t buffered = 0;
-    std::string description;  // RowDescription body
+    std::string description;  // RowDescription body, with the first shard's types
+    std::string own_types;    // the same as the shard sent it, if rows have OIDs inside
     bool has_description = false;
     bool asked = false;     // the statement was sent
     bool head_set = false;  // the merger looks at the first row
@@ -111,6 +112,7 @@ class FanOut final : public BackendDriver {
   void send_rest();
   Source& source_of(Backend& backend);
   bool on_message(Source& source, char type, std::string_view frame);
+  static void translate_rows(Source& source, std::string& rows);
   void described(Source& source, std::string_view body);
   void start_merge();
   void pump();

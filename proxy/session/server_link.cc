@@ -48,6 +48,8 @@ void ServerLink::take(Backend& backend) {
   backend.client = state_.id;
   if (backend.memory.sequences_of != state_.id) backend.memory.sequences_of = 0;
   failed_ = told_ = false;
+  binary_results_ = false;
+  row_description_.clear();
   passing_in_ = 0;
   pin_candidates_ = kEffectNone;
   request_waits_ = false;
@@ -88,6 +90,13 @@ void ServerLink::tell_parameters() {
   }
   state_.known = backend_->memory.reported;
   session_.parameters_changed();
+}
+
+std::span<const std::uint32_t> ServerLink::server_types(const std::vector<std::uint32_t>& types) {
+  if (!types_) return types;
+  server_types_.clear();
+  for (const std::uint32_t type : types) server_types_.push_back(types_->to_shard(type));
+  return server_types_;
 }
 
 void ServerLink::inject(std::string_view sql) {

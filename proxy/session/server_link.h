@@ -10,6 +10,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,6 +21,7 @@
 #include "protocol/frontend.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/session_state.h"
+#include "router/type_map.h"
 
 namespace pgshunt {
 
@@ -121,6 +124,15 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // Replays what the session has set since this link got its server (on another shard).
   void catch_up_settings();
 
+  // The server's types have other OIDs than the client knows: requests and replies are translated.
+  // Null: they have not.
+  void set_types(const std::shared_ptr<const TypeMap>& types) {
+    if (types_ != types) types_ = types;
+  }
+  const std::shared_ptr<const TypeMap>& types() const { return types_; }
+  // Declared types of parameters, as the server knows them. Valid until the next call.
+  std::span<const std::uint32_t> server_types(const std::vector<std::uint32_t>& types);
+
   // Sharded sessions answer ReadyForQuery themselves, once for all shards.
   void withhold_ready(bool on) { withhold_ready_ = on; }
 
@@ -188,6 +200,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   Take request_close(std::string_view frame, std::string_view body);
   Take need_statement(std::string_view name, const Statement*& statement,
                       const CompletionEffect*& effect);
+  void note_result_formats(const FormatList& formats);
   void remember_portal(std::string_view portal, const CompletionEffect& effect);
 
   // prepared statements, server_link_statements.cc
@@ -210,6 +223,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void forget_requests();
 
   // replies, server_link_replies.cc
+  void translate_reply(char type, std::string_view body, bool& forward);
   bool handle_reply(char type, std::string_view body, bool& forward);
   void on_ready_for_query(std::string_view body, const Reply& reply, bool& forward);
   void on_command_complete(std::string_view body, const Reply& reply, bool& forward);
@@ -246,6 +260,12 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   //   kQuery, kExecute  forwarded: the group of effects, or a refusal of ours
   static constexpr std::uint32_t kLocalRefusal = 1;
   static constexpr std::uint32_t kFirstGroup = 2;
+
+  std::shared_ptr<const TypeMap> types_;
+  std::vector<std::uint32_t> server_types_;
+  // Of the rows that follow, if they have OIDs inside; as the server sent it.
+  std::string row_description_;
+  bool binary_results_ = false;  // a Bind since this server was taken has asked for some
 
   Session& session_;
   SessionState& state_;

@@ -36,10 +36,11 @@ ServerLink::Take ServerLink::request_parse(std::string_view frame, std::string_v
   }
   make_room_for_statement();
   tracker.push(RequestKind::kParse, ReplyUse::kForward, change);
-  if (statement->text == parse->sql) {
+  if (statement->text == parse->sql && (!types_ || statement->types.empty())) {
     append_parse_renamed(rewritten(), *parse, statement->server_name);
   } else {
-    append_parse(rewritten(), statement->server_name, statement->text, statement->types);
+    append_parse(rewritten(), statement->server_name, statement->text,
+                 server_types(statement->types));
   }
   begin_preparing(statement->id);
   pool_.statistics().server_parses++;
@@ -54,8 +55,8 @@ ServerLink::Take ServerLink::request_parse_unnamed(std::string_view frame, const
     return Take::kInvalid;
   }
   backend_->tracker.push(RequestKind::kParse, ReplyUse::kForward, kUnnamed | unnamed.tag);
-  if (rewritten_text) {
-    append_parse(rewritten(), {}, unnamed.text, unnamed.types);
+  if (rewritten_text || (types_ && !unnamed.types.empty())) {
+    append_parse(rewritten(), {}, unnamed.text, server_types(unnamed.types));
   } else {
     append_verbatim(frame);
   }
@@ -95,6 +96,7 @@ ServerLink::Take ServerLink::request_bind(std::string_view frame, std::string_vi
   if (!may_proceed(effect->effects)) return Take::kInvalid;
   note_effects(effect->verb, effect->effects);
   remember_portal(bind->portal, *effect);
+  if (types_) note_result_formats(bind->result_formats);
   if (statement) {
     ensure_prepared(*statement, Place::kInPipeline);
     backend_->tracker.push(RequestKind::kBind);
@@ -105,6 +107,12 @@ ServerLink::Take ServerLink::request_bind(std::string_view frame, std::string_vi
     append_verbatim(frame);
   }
   return Take::kDone;
+}
+
+void ServerLink::note_result_formats(const FormatList& formats) {
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    binary_results_ |= formats.of(i) == kFormatBinary;
+  }
 }
 
 // Only portals whose statement changes the session are worth remembering.
@@ -160,6 +168,13 @@ ServerLink::Take ServerLink::request_execute(std::string_view frame, std::string
       tag = next_group_tag();
       groups_.push_back({tag, 0, {std::move(effect)}});
     }
+  }
+  if (types_ && binary_results_) {
+    // What the rows are is asked right before them: the client may have learned it long ago.
+    const auto execute = decode_execute(body);
+    if (!execute) return invalid(execute.error());
+    backend_->tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
+    append_describe(rewritten(), TargetKind::kPortal, execute->portal);
   }
   backend_->tracker.push(RequestKind::kExecute, ReplyUse::kForward, tag);
   append_verbatim(frame);

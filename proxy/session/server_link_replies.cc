@@ -41,6 +41,10 @@ bool is_read(char type) {
   }
 }
 
+bool is_description(char type) {
+  return type == backend::kRowDescription || type == backend::kParameterDescription;
+}
+
 }  // namespace
 
 std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view bytes) {
@@ -72,7 +76,10 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
       return bytes.size();
     }
     const bool swallowing = backend.tracker.current().use == ReplyUse::kSwallow;
-    if (!whole && (is_read(header.type) || swallowing)) break;
+    const bool translated =
+        types_ && (is_description(header.type) ||
+                   (header.type == backend::kDataRow && !row_description_.empty()));
+    if (!whole && (is_read(header.type) || swallowing || translated)) break;
 
     bool forward = true;
     const std::string_view body =
@@ -85,6 +92,7 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
           {sqlstate::kProtocolViolation, "server sent a reply that answers no request", {}});
       return bytes.size();
     }
+    if (translated) translate_reply(header.type, body, forward);
     if (header.type == backend::kErrorResponse && (forward || replacement_)) told_ = true;
     if (header.type == backend::kReadyForQuery && forward) told_ = false;
     const std::size_t taken = whole ? header.frame_size() : rest.size();
@@ -118,6 +126,31 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
   send_range(at);
   session_.flush();
   return at;
+}
+
+// The message in client_out() replaces the server's.
+void ServerLink::translate_reply(char type, std::string_view body, bool& forward) {
+  if (type == backend::kRowDescription) {
+    row_description_.clear();
+    if (types_->row_carries_oids(body)) row_description_ = body;
+  }
+  if (!forward) return;
+  std::string& out = session_.worker().client_out();
+  char header[kFrameHeaderSize];
+  header[0] = type;
+  store_be32(header + 1, static_cast<std::uint32_t>(body.size() + 4));
+  out.append(header, sizeof header);
+  const std::size_t at = out.size();
+  out.append(body);
+  if (type == backend::kRowDescription) {
+    types_->translate_row_description(out.data() + at, body.size());
+  } else if (type == backend::kParameterDescription) {
+    types_->translate_parameter_description(out.data() + at, body.size());
+  } else {
+    types_->translate_row(row_description_, out.data() + at, body.size());
+  }
+  replacement_ = true;
+  forward = false;
 }
 
 bool ServerLink::handle_reply(char type, std::string_view body, bool& forward) {

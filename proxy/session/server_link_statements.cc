@@ -46,7 +46,7 @@ void ServerLink::ensure_prepared(const Statement& statement, Place place, std::s
     run_silently("PREPARE " + statement.server_name + " " + statement.text, tag);
   } else {
     tracker.push(RequestKind::kParse, ReplyUse::kSwallow, tag);
-    append_parse(rewritten(), statement.server_name, statement.text, statement.types);
+    append_parse(rewritten(), statement.server_name, statement.text, server_types(statement.types));
   }
   if (under_others) change_settings(*statement.settings, *settings, ahead);
   if (place == Place::kBefore) {
@@ -141,7 +141,7 @@ void ServerLink::ensure_unnamed() {
   }
   if (backend_->memory.unnamed_tag == unnamed_key()) return;
   backend_->tracker.push(RequestKind::kParse, ReplyUse::kSwallow, kUnnamed);
-  append_parse(rewritten(), {}, unnamed.text, unnamed.types);
+  append_parse(rewritten(), {}, unnamed.text, server_types(unnamed.types));
   begin_unnamed();
 }
 

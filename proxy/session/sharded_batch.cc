@@ -30,6 +30,7 @@ struct ShardedConversation::Part {
   bool flushed = false;  // ends with the client's Flush
   bool executes = false;
   bool writes = false;
+  bool ddl = false;
   std::uint32_t effects = kEffectNone;
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
@@ -244,6 +245,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         }
         if (fits) {
           part.effects |= statement->effect.effects;
+          part.ddl |= statement->effect.verb == Verb::kDdl;
           bound.push_back(bind->portal);
           own_parse = kNone;
         } else if (own_parse != kNone) {
@@ -324,6 +326,7 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   next_message(batch, at, message);
   if (message.header.type == frontend::kFlush) return Verdict::kTaken;
   if (message.header.type == frontend::kSync) return sync();
+  if (!catalog_ready()) return Verdict::kWait;
   auto part = next_part(batch);
   if (!part) {
     // Only the grammar is asked before the state of the transaction.
@@ -350,6 +353,7 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
     taken = part->size -= kSyncSize;
   }
   ready_owed_ = part->synced;
+  if (part->ddl && part->executes) note_ddl();
   return serve_part(*part, batch.substr(0, part->size));
 }
 
@@ -504,7 +508,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
 
   Statement shard_statement;
   shard_statement.text = prepared->plan->shard_text();
-  shard_statement.types = prepared->types;
+  shard_statement.types = prepared->types;  // the first shard's OIDs
   shard_statement.settings = prepared->settings;
   StatementTable& table = worker_.statements();
   // Not the statement that a client may have prepared with this very text: it has another plan.

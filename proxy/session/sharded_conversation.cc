@@ -4,6 +4,7 @@
 
 #include "proxy/database.h"
 #include "proxy/log/log.h"
+#include "proxy/proxy.h"
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
@@ -180,6 +181,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
     }
   }
   if (transaction_.failed()) return refuse(failed_transaction_error());
+  if (!catalog_ready()) return Verdict::kWait;
   return serve_routed(header, frame, *sql, count, effects, only_plain);
 }
 
@@ -195,6 +197,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     const auto route = router_.route(statement.text, router_session);
     if (!route) return refuse(route.error());
     if (route->copy) return refuse(copy_not_supported());
+    if (statement.verb == Verb::kDdl) note_ddl();
     if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
     }
@@ -218,6 +221,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
   while (scan.next(statement)) {
     ShardId shard = home_shard();
     bool one = true;
+    if (statement.verb == Verb::kDdl) note_ddl();
     if (!is_about_session(statement.verb)) {
       const auto route = router_.route(statement.text, router_session);
       if (!route) return refuse(route.error());
@@ -313,6 +317,7 @@ void ShardedConversation::unit_done(bool failed) {
   out.clear();
   session_.flush();
   release_all();
+  settle_ddl(failed);
   if (!held_.empty()) deliver({});
   session_.resume();
 }
@@ -360,8 +365,13 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
   for (const ShardId shard : shards) {
     if (!link(shard).acquire()) return false;
   }
+  const Topology& topology = router_.topology();
+  for (const ShardId shard : shards) {
+    if (!catalog_ready(shard)) return false;
+  }
   for (const ShardId shard : shards) {
     ServerLink& each = link(shard);
+    each.set_types(topology.types_of(shard));
     each.catch_up_settings();
     if (transaction_.open() && !transaction_.takes_part(shard)) {
       each.inject(transaction_.opening());
@@ -448,8 +458,62 @@ void ShardedConversation::give_up_waiting(const Error& error) {
   for (const auto& each : links_) {
     if (each) each->stop_waiting();
   }
-  fail_waiting(error);
+  if (std::exchange(catalog_wait_, {}) == TimePoint{}) return fail_waiting(error);
+  const auto database = worker_.snapshot()->find(catalog_name());
+  fail_waiting({sqlstate::kCannotConnectNow,
+                "the catalogs of database \"" + session_.state().database +
+                    "\" could not be read in time: " +
+                    unread_text(database ? database->catalog.get() : nullptr),
+                "What they say decides where the statement runs. SHOW DRIFT on the admin console "
+                "lists what is missing."});
 }
+
+// --- catalogs
+// --------------------------------------------------------------------------------------
+
+const std::string& ShardedConversation::catalog_name() const {
+  static const std::string kFallback = "*";
+  return session_.database()->fallback ? kFallback : session_.state().database;
+}
+
+bool ShardedConversation::catalog_ready() {
+  const Topology& topology = router_.topology();
+  if (catalog_awaited_ != 0) {
+    const auto database = worker_.snapshot()->find(catalog_name());
+    const bool reached =
+        !database || (database->catalog && database->catalog->generation >= catalog_awaited_);
+    if (!reached) return wait_for_catalog();
+    catalog_awaited_ = 0;
+  }
+  if (!topology.catalog_known && topology.catalog_problem.empty()) return wait_for_catalog();
+  catalog_wait_ = {};
+  return true;
+}
+
+// Its server is there: its catalog can be read now. Until then nobody knows what its types are.
+bool ShardedConversation::catalog_ready(ShardId shard) {
+  const Topology& topology = router_.topology();
+  if (!topology.catalog_known || topology.knows(shard)) {
+    catalog_wait_ = {};
+    return true;
+  }
+  worker_.proxy().catalog_wanted(catalog_name(), shard);
+  return wait_for_catalog();
+}
+
+bool ShardedConversation::wait_for_catalog() {
+  if (catalog_wait_ == TimePoint{}) catalog_wait_ = worker_.loop().now();
+  return false;
+}
+
+void ShardedConversation::settle_ddl(bool failed) {
+  if (!ddl_ || transaction_.open()) return;
+  ddl_ = false;
+  if (!failed) catalog_awaited_ = worker_.proxy().catalog_changed(catalog_name());
+}
+
+// --- the end of a wait
+// -----------------------------------------------------------------------------
 
 // The unit at the front of the client's bytes waited for a server and gets an error instead.
 void ShardedConversation::fail_waiting(const Error& error) {
@@ -488,6 +552,7 @@ void ShardedConversation::on_link_request_done(ServerLink& link) {
     }
   }
   release_all();
+  settle_ddl(failed);
   if (!held_.empty()) deliver({});
   session_.resume();
 }
@@ -518,6 +583,7 @@ void ShardedConversation::on_cancel() {
   } else if (running_) {
     running_->cancel_request();
   } else if (waiting_since() != TimePoint{}) {
+    catalog_wait_ = {};
     give_up_waiting({sqlstate::kQueryCanceled, "canceling statement due to user request", {}});
   }
 }
@@ -531,6 +597,7 @@ bool ShardedConversation::idle_in_transaction() const {
 }
 
 TimePoint ShardedConversation::waiting_since() const {
+  if (catalog_wait_ != TimePoint{}) return catalog_wait_;
   for (const auto& each : links_) {
     if (each && each->waiting()) return each->waiting_since();
   }

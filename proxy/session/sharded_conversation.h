@@ -91,6 +91,16 @@ class ShardedConversation final : public Conversation,
   Verdict part_of_control(const Part& part, std::string_view messages);
   Verdict refuse_batch(const Error& error, std::string_view batch, std::size_t& taken);
 
+  // Catalogs: is what is known of them enough to route by, and to run on `shard`? False: the unit
+  // waits, as it would for a server.
+  bool catalog_ready();
+  bool catalog_ready(ShardId shard);
+  bool wait_for_catalog();
+  // DDL is being served: the next statement waits until what it did is known.
+  void note_ddl() { ddl_ = true; }
+  void settle_ddl(bool failed);
+  const std::string& catalog_name() const;
+
   // The links to `shards`, ready and inside the session's transaction; false while any of them
   // has to be waited for.
   bool acquire(std::span<const ShardId> shards);
@@ -130,6 +140,10 @@ class ShardedConversation final : public Conversation,
   bool skipping_ = false;    // to the next Sync
   std::size_t passing_ = 0;  // rest of a large CopyData message
   ServerLink* passing_to_ = nullptr;
+
+  TimePoint catalog_wait_{};           // since when
+  std::uint64_t catalog_awaited_ = 0;  // a generation, see CatalogReport; 0: none
+  bool ddl_ = false;                   // not known to be committed yet
 
   StatementPtr unnamed_;
   // Where the portals are that outlived their batch.

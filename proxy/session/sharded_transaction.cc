@@ -154,6 +154,7 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
     settings.commit();
     session_.settle_channels(true);
   } else {
+    ddl_ = false;
     // Which settings a shard takes back depends on when it joined: not worth knowing.
     forget_servers_ = settings.current() != settings.committed();
     settings.rollback();

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/pg_client.h"
+#include "tests/router/read_catalog.h"
 #include "tests/support/pg_server.h"
 
 namespace pgshunt {
@@ -45,28 +45,9 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
   TopologyBuilder builder;
   ASSERT_TRUE(builder.add_shard("s0"));
   ASSERT_TRUE(builder.add_reference_table("public", "t"));
-  CatalogReader reader(builder);
-  const PgResult rows = client->query(kCatalogColumnsQuery);
-  ASSERT_TRUE(rows.ok()) << rows.error;
-  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
-    std::vector<std::string> values;
-    for (std::size_t k = 0; k < 8; ++k) values.push_back(*rows.value(i, k));
-    const std::vector<std::string_view> views(values.begin(), values.end());
-    ASSERT_TRUE(reader.add_column_row(views));
-  }
-  reader.finish_columns();
-  const auto pour = [&client](std::string_view query, auto add) {
-    const PgResult answer = client->query(query);
-    ASSERT_TRUE(answer.ok()) << answer.error;
-    for (std::size_t i = 0; i < answer.rows.size(); ++i) {
-      const std::string first = *answer.value(i, 0);
-      const std::string second = *answer.value(i, 1);
-      const std::vector<std::string_view> views = {first, second};
-      ASSERT_TRUE(add(views));
-    }
-  };
-  pour(kCatalogFunctionsQuery, [&reader](auto row) { return reader.add_function_row(row); });
-  pour(kCatalogRelationsQuery, [&reader](auto row) { return reader.add_relation_row(row); });
+  const ShardCatalog catalog = read_catalog(*client);
+  const ShardCatalog* const catalogs[] = {&catalog};
+  describe_catalogs(builder, catalogs);
   const auto topology = builder.build(1);
   ASSERT_TRUE(topology);
   const Table& table = *(*topology)->find_table("", "t");
@@ -93,6 +74,11 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
   for (const char* name : {"id", "german", "loose"}) {
     EXPECT_FALSE(table.find_column(name)->bytewise) << name;
   }
+  EXPECT_TRUE(table.find_column("id")->not_null);
+  EXPECT_FALSE(table.find_column("none")->not_null);
+  ASSERT_EQ(table.keys.size(), 1u);
+  EXPECT_TRUE(table.keys[0].primary);
+  EXPECT_EQ(table.keys[0].columns, std::vector<std::string>{"id"});
   EXPECT_FALSE(table.find_column("loose")->deterministic);
   EXPECT_TRUE(table.find_column("german")->deterministic);
   EXPECT_EQ(table.find_column("id")->type_modifier, -1);
@@ -115,14 +101,16 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
 }
 
 TEST(Catalog, AnAnswerOfAnotherShapeIsAnError) {
-  TopologyBuilder builder;
-  CatalogReader reader(builder);
-  const std::vector<std::string_view> short_row = {"public", "t"};
+  CatalogReader reader;
+  const std::vector<std::string_view> short_row = {"public"};
+  EXPECT_FALSE(reader.add_server_row(short_row));
   EXPECT_FALSE(reader.add_column_row(short_row));
-  const std::vector<std::string_view> no_oid = {"public", "t", "c", "x", "-1", "none", "f", "t"};
+  EXPECT_FALSE(reader.add_key_row(short_row));
+  EXPECT_FALSE(reader.add_function_row(short_row));
+  EXPECT_FALSE(reader.add_type_row(short_row));
+  EXPECT_FALSE(reader.add_relation_row(short_row));
+  const std::vector<std::string_view> no_oid(14, "x");
   EXPECT_FALSE(reader.add_column_row(no_oid));
-  EXPECT_FALSE(reader.add_function_row(no_oid));
-  EXPECT_FALSE(reader.add_relation_row(no_oid));
 }
 
 }  // namespace

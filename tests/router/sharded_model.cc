@@ -5,8 +5,8 @@
 #include <random>
 
 #include "protocol/backend.h"
-#include "router/catalog.h"
 #include "router/row_merger.h"
+#include "tests/router/read_catalog.h"
 #include "tests/support/pg_server.h"
 
 namespace pgshunt {
@@ -139,16 +139,11 @@ ShardedModel* ShardedModel::shared() {
     must(builder.add_sharded_table("public", "accounts", "logins", "login"));
     must(builder.add_reference_table("public", "countries"));
     must(builder.add_unsharded_table("public", "notes", "model_s1"));
-    CatalogReader catalog(builder);
-    const PgResult columns = out->whole_->query(kCatalogColumnsQuery);
-    EXPECT_TRUE(columns.ok()) << columns.error;
-    for (std::size_t i = 0; i < columns.rows.size(); ++i) {
-      std::vector<std::string> values;
-      for (std::size_t k = 0; k < 8; ++k) values.push_back(*columns.value(i, k));
-      const std::vector<std::string_view> views(values.begin(), values.end());
-      must(catalog.add_column_row(views));
-    }
-    catalog.finish_columns();
+    ShardCatalog catalog = read_catalog(*out->whole_);
+    catalog.functions.clear();
+    catalog.opaque.clear();
+    const ShardCatalog* const catalogs[] = {&catalog};
+    describe_catalogs(builder, catalogs);
     auto topology = builder.build(1);
     EXPECT_TRUE(topology) << topology.error().message;
     out->topology_ = *topology;

@@ -72,9 +72,9 @@ Proxy::Proxy(std::shared_ptr<const Snapshot> snapshot)
       resolver_(std::make_unique<Resolver>(resolver_options(*snapshot_->config))) {}
 
 Proxy::~Proxy() {
-  catalogs_.reset();
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
+  catalogs_.reset();  // it posts to workers, and they ask it
   // Workers refer to each other until none of them runs.
   workers_.clear();
 }
@@ -151,11 +151,11 @@ void Proxy::publish_catalog(std::uint64_t version, const std::string& database,
 }
 
 std::uint64_t Proxy::catalog_changed(const std::string& database) {
-  return catalogs_->refresh(database);
+  return catalogs_ ? catalogs_->refresh(database) : 0;
 }
 
 void Proxy::catalog_wanted(const std::string& database, std::size_t shard) {
-  catalogs_->retry_now(database, shard);
+  if (catalogs_) catalogs_->retry_now(database, shard);
 }
 
 void Proxy::distribute(int fd, const SocketAddress& peer, Worker& here) {

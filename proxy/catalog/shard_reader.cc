@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string_view>
@@ -61,8 +62,15 @@ bool choose_user(const Config& config, const DatabaseConfig& database, CatalogSo
     source.password = found->second.secret;
     return true;
   }
+  // Those of the console need not be known to any server.
+  const auto of_console = [&](const std::string& name) {
+    return std::find(config.admin_users.begin(), config.admin_users.end(), name) !=
+               config.admin_users.end() ||
+           std::find(config.stats_users.begin(), config.stats_users.end(), name) !=
+               config.stats_users.end();
+  };
   for (const auto& [name, candidate] : config.users) {
-    if (!plain(candidate) || candidate.secret.empty()) continue;
+    if (!plain(candidate) || candidate.secret.empty() || of_console(name)) continue;
     source.user = name;
     source.password = candidate.secret;
     return true;

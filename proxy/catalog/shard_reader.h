@@ -33,8 +33,8 @@ struct CatalogSource {
 };
 
 // Whom the catalogs are read as: the database's own user, auth_user, or the first configured user
-// whose password is known. Reading pg_catalog takes no privilege. Clients' own credentials are not
-// kept for this.
+// whose password is known and who is not of the console only. Reading pg_catalog takes no
+// privilege. Clients' own credentials are not kept for this.
 CatalogSource catalog_source(const Config& config, const DatabaseConfig& database,
                              std::size_t shard);
 

@@ -110,7 +110,7 @@ Status Proxy::start() {
     log_event(LogLevel::kInfo, "listening", {}, path);
     listener.listen(std::move(*fd));
   }
-  for (const auto& worker : workers_) worker->start();
+  // Before the workers, who ask it.
   catalogs_ =
       std::make_unique<CatalogKeeper>([this](std::uint64_t version, const std::string& database,
                                              std::shared_ptr<const Topology> topology,
@@ -118,6 +118,7 @@ Status Proxy::start() {
         publish_catalog(version, database, std::move(topology), std::move(report));
       });
   catalogs_->set_snapshot(*snapshot());
+  for (const auto& worker : workers_) worker->start();
   return Ok{};
 }
 
@@ -151,11 +152,11 @@ void Proxy::publish_catalog(std::uint64_t version, const std::string& database,
 }
 
 std::uint64_t Proxy::catalog_changed(const std::string& database) {
-  return catalogs_ ? catalogs_->refresh(database) : 0;
+  return catalogs_->refresh(database);
 }
 
 void Proxy::catalog_wanted(const std::string& database, std::size_t shard) {
-  if (catalogs_) catalogs_->retry_now(database, shard);
+  catalogs_->retry_now(database, shard);
 }
 
 void Proxy::distribute(int fd, const SocketAddress& peer, Worker& here) {

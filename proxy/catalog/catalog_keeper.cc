@@ -164,10 +164,12 @@ void CatalogKeeper::read(const std::string& name, const std::shared_ptr<Shard>& 
     changed = !shard->catalog || *shard->catalog != *result || !shard->error.empty();
     if (changed) shard->catalog = std::make_shared<const ShardCatalog>(std::move(*result));
     shard->error.clear();
+    shard->refused = false;
     shard->backoff = {};
   } else {
     changed = shard->error != result.error().message;
     shard->error = result.error().message;
+    shard->refused = result.error().code == sqlstate::kInvalidAuthorization;
     shard->backoff =
         std::clamp<Clock::duration>(shard->backoff * 2, kFirstBackoff, kLongestBackoff);
     shard->retry_at = Clock::now() + shard->backoff;
@@ -222,7 +224,8 @@ void CatalogKeeper::publish(std::unique_lock<std::mutex>& lock, const std::strin
     TopologyBuilder builder;
     Status declared = declare_topology(entry.database->config, builder);
     if (declared) describe_catalogs(builder, catalogs);
-    builder.declared().catalog_problem = entry.shards.front()->source.problem;
+    const Shard& first = *entry.shards.front();
+    builder.declared().catalog_problem = first.refused ? first.error : first.source.problem;
     auto topology = declared ? builder.build(next_epoch()) : declared.error();
     if (topology) {
       entry.topology = std::move(*topology);

@@ -54,7 +54,8 @@ class CatalogKeeper {
   struct Shard {
     CatalogSource source;
     std::shared_ptr<const ShardCatalog> catalog;
-    std::string error;  // of the last try
+    std::string error;     // of the last try
+    bool refused = false;  // it was that the server does not let our user in
     bool reading = false;
     std::uint64_t read = 0;  // generation of the last try that ended
     Clock::time_point retry_at{};

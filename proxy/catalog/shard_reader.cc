@@ -62,18 +62,20 @@ bool choose_user(const Config& config, const DatabaseConfig& database, CatalogSo
     source.password = found->second.secret;
     return true;
   }
-  // Those of the console need not be known to any server.
+  // Those of the console come last: they need not be known to any server.
   const auto of_console = [&](const std::string& name) {
     return std::find(config.admin_users.begin(), config.admin_users.end(), name) !=
                config.admin_users.end() ||
            std::find(config.stats_users.begin(), config.stats_users.end(), name) !=
                config.stats_users.end();
   };
-  for (const auto& [name, candidate] : config.users) {
-    if (!plain(candidate) || candidate.secret.empty() || of_console(name)) continue;
-    source.user = name;
-    source.password = candidate.secret;
-    return true;
+  for (const bool console : {false, true}) {
+    for (const auto& [name, candidate] : config.users) {
+      if (!plain(candidate) || candidate.secret.empty() || of_console(name) != console) continue;
+      source.user = name;
+      source.password = candidate.secret;
+      return true;
+    }
   }
   return false;
 }
@@ -136,7 +138,7 @@ class Reading {
     if (!connection_ || PQstatus(connection_.get()) == CONNECTION_BAD) return lost();
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
     while (next != PGRES_POLLING_OK) {
-      if (next == PGRES_POLLING_FAILED) return lost();
+      if (next == PGRES_POLLING_FAILED) return refused();
       if (const Status ready = wait(next == PGRES_POLLING_READING ? POLLIN : POLLOUT); !ready) {
         return ready.error();
       }
@@ -174,6 +176,15 @@ class Reading {
       if (socket.fd < 0) return lost();
       if (::poll(&socket, 1, kPollMs) > 0) return Ok{};
     }
+  }
+
+  // The server asked for a password and did not like what it got.
+  Error refused() const {
+    Error error = lost();
+    if (PQconnectionUsedPassword(connection_.get()) != 0) {
+      error.code = sqlstate::kInvalidAuthorization;
+    }
+    return error;
   }
 
   // libpq's messages end with a new line, and may have several.

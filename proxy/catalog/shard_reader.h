@@ -33,12 +33,13 @@ struct CatalogSource {
 };
 
 // Whom the catalogs are read as: the database's own user, auth_user, or the first configured user
-// whose password is known and who is not of the console only. Reading pg_catalog takes no
-// privilege. Clients' own credentials are not kept for this.
+// whose password is known, those of the console last. Reading pg_catalog takes no privilege.
+// Clients' own credentials are not kept for this.
 CatalogSource catalog_source(const Config& config, const DatabaseConfig& database,
                              std::size_t shard);
 
 // All queries under one snapshot. Gives up after kCatalogTimeout, and soon once `stop` is set.
+// 28000: the server does not let this user in.
 Result<ShardCatalog> read_shard_catalog(const CatalogSource& source, const std::atomic<bool>& stop);
 
 }  // namespace pgshunt

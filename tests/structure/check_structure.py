@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "cdc": {"protocol", "router"},
     "rebalancer": {"protocol", "router", "cdc"},
     "proxy": {"protocol", "router", "cdc", "rebalancer"},
+    "shuntctl": {"protocol", "router"},
 }
 
 # Library header -> the folders that may know it. protocol/ and router/ have no sockets and no logs.

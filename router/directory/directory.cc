@@ -5,7 +5,6 @@
 #include <rocksdb/write_batch.h>
 
 #include <condition_variable>
-#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <unordered_map>
@@ -29,7 +28,7 @@ class StoredKey {
   StoredKey(KeyspaceId keyspace, std::string_view encoded) : size_(kKeyPrefix + encoded.size()) {
     char* const bytes = size_ <= sizeof inline_ ? inline_ : (heap_.resize(size_), heap_.data());
     store_be16(bytes, keyspace);
-    std::memcpy(bytes + kKeyPrefix, encoded.data(), encoded.size());
+    encoded.copy(bytes + kKeyPrefix, encoded.size());
     view_ = {bytes, size_};
   }
   StoredKey(const StoredKey&) = delete;

@@ -33,6 +33,7 @@ inline constexpr Sqlstate kProtocolViolation{"08P01"};
 inline constexpr Sqlstate kTransactionResolutionUnknown{"08007"};
 inline constexpr Sqlstate kFeatureNotSupported{"0A000"};
 inline constexpr Sqlstate kNotNullViolation{"23502"};
+inline constexpr Sqlstate kCheckViolation{"23514"};
 inline constexpr Sqlstate kInFailedTransaction{"25P02"};
 inline constexpr Sqlstate kTransactionTimeout{"25P04"};
 inline constexpr Sqlstate kInvalidStatementName{"26000"};

@@ -6,7 +6,7 @@
 
 #include "protocol/frame.h"
 #include "protocol/frontend.h"
-#include "router/key_value.h"
+#include "router/key_location.h"
 #include "router/moment_words.h"
 #include "router/pg_hash.h"
 #include "router/refusal.h"
@@ -176,20 +176,19 @@ bool CopySplitter::find_shard(const CopyRow& row, ShardId& shard) {
          "Give the key a value: it decides which shard the row goes to."},
         Shows::kRow, {}, row.line);
   }
-  std::uint64_t hash = 0;
-  if (!hash_value(row, value, hash)) return false;
-  shard = topology_->owner(plan_->keyspace, hash);
-  return true;
+  return locate(row, value, shard);
 }
 
-bool CopySplitter::hash_value(const CopyRow& row, std::string_view value, std::uint64_t& hash) {
+bool CopySplitter::locate(const CopyRow& row, std::string_view value, ShardId& shard) {
   const std::string& column = plan_->columns[plan_->key_field];
   const bool binary = plan_->options.format == CopyFormat::kBinary;
   const ShardKeyType type = plan_->key_type;
+  const Keyspace& keyspace = topology_->keyspaces[plan_->keyspace];
   if (is_integer(type) && !binary) {
+    const HashPlacement* placement = keyspace.hash();
     const auto integer = plain_integer(value);
-    if (integer && fits(type, *integer)) {
-      hash = hash_int8(*integer);
+    if (placement && placement->overrides.empty() && integer && fits(type, *integer)) {
+      shard = placement->owners[hash_int8(*integer) & (kBucketCount - 1)];
       return true;
     }
   }
@@ -202,13 +201,27 @@ bool CopySplitter::hash_value(const CopyRow& row, std::string_view value, std::u
   KeyInput input;
   input.form = binary ? KeyInput::Form::kBinary : KeyInput::Form::kText;
   input.bytes = value;
-  const auto hashed = hash_key(type, KeySource{}, input, plan_->key_use);
-  if (!hashed) {
+  const auto location = locate_key(keyspace, KeySource{}, input, plan_->key_use, key_);
+  const std::string_view shown = binary ? std::string_view() : value;
+  if (!location) {
     if (!check_no_extra_field(row)) return false;
-    return fail(hashed.error(), Shows::kValue, column, binary ? "" : value);
+    return fail(location.error(), Shows::kValue, column, shown);
   }
-  hash = hashed->hash;
-  return true;
+  switch (location->kind) {
+    case KeyLocation::Kind::kShard:
+      shard = location->shard;
+      return true;
+    case KeyLocation::Kind::kAskDirectory:
+      return fail(refusal("COPY FROM into a table of the directory keyspace \"" + keyspace.name +
+                              "\" is not supported",
+                          "Use INSERT, which asks the directory for each key."),
+                  Shows::kValue, column, shown);
+    case KeyLocation::Kind::kNull:
+    case KeyLocation::Kind::kNoMatch:  // a value that is stored equals itself
+    case KeyLocation::Kind::kNobodys:
+      break;
+  }
+  return fail(nobodys_key(keyspace, key_), Shows::kValue, column, shown);
 }
 
 // In a date or time, words such as "now" would be read by each server on its own clock.

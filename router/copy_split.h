@@ -54,7 +54,7 @@ class CopySplitter {
   void close(ShardId shard, std::string& output);
   // The shard of a row of a sharded table.
   bool find_shard(const CopyRow& row, ShardId& shard);
-  bool hash_value(const CopyRow& row, std::string_view value, std::uint64_t& hash);
+  bool locate(const CopyRow& row, std::string_view value, ShardId& shard);
   bool check_moments(const CopyRow& row);
   bool check_field_count(const CopyRow& row);
   bool check_no_extra_field(const CopyRow& row);
@@ -68,6 +68,7 @@ class CopySplitter {
   CopyLines lines_;
   CopyFailure failure_;
   std::string scratch_;
+  std::string key_;  // canonical, of the last row whose keyspace needs it
   // Where the CopyData message now being filled begins in its shard's output.
   std::vector<std::size_t> open_;
 };

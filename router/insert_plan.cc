@@ -128,6 +128,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
       source.operation == SetOperation::kNone ? selected(source, *position) : nullptr;
   if (value == nullptr) return not_a_value;
   if (auto pin = selected_pin(source, *value, type, analysis)) {
+    pin->stores_matches = pin->keyspace != table.keyspace;
     pin->keyspace = table.keyspace;
     pins.push_back(std::move(*pin));
     return pins;

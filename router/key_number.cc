@@ -1,9 +1,11 @@
 #include "router/key_number.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <string>
 
+#include "protocol/frame.h"
 #include "protocol/row_value.h"
 #include "router/pg_hash.h"
 
@@ -70,6 +72,42 @@ std::uint64_t KeyNumber::numeric_hash() const {
   const std::u16string& digits = numeric_.digits();
   return hash_numeric({reinterpret_cast<const std::int16_t*>(digits.data()), digits.size()},
                       numeric_.weight());
+}
+
+std::string KeyNumber::numeric_binary() const {
+  std::u16string digits = numeric_.digits();
+  int weight = numeric_.weight();
+  if (magnitude_) {
+    digits.clear();
+    for (std::uint64_t rest = *magnitude_; rest != 0; rest /= 10000) {
+      digits.insert(digits.begin(), static_cast<char16_t>(rest % 10000));
+    }
+    weight = static_cast<int>(digits.size()) - 1;
+  }
+  // utils/adt/numeric.c: NUMERIC_NEG and the special values.
+  std::uint16_t sign = negative_ ? 0x4000 : 0;
+  if (!magnitude_) {
+    if (numeric_.kind() == NumericValue::Kind::kNan) sign = 0xC000;
+    // An infinity's sign is in its kind, and may have been turned around.
+    if (numeric_.kind() == NumericValue::Kind::kPlusInfinity) sign = negative_ ? 0xF000 : 0xD000;
+    if (numeric_.kind() == NumericValue::Kind::kMinusInfinity) sign = negative_ ? 0xD000 : 0xF000;
+  }
+  const int behind = 4 * (static_cast<int>(digits.size()) - weight - 1);
+  constexpr int kMaxScale = 16383;  // the rest of a group behind it is zeros
+  const auto scale =
+      static_cast<std::uint16_t>(std::clamp(digits.empty() ? 0 : behind, 0, kMaxScale));
+  std::string out(8 + 2 * digits.size(), '\0');
+  char* at = out.data();
+  const auto put = [&at](std::uint16_t value) {
+    store_be16(at, value);
+    at += 2;
+  };
+  put(static_cast<std::uint16_t>(digits.size()));
+  put(static_cast<std::uint16_t>(digits.empty() ? 0 : weight));
+  put(sign);
+  put(scale);
+  for (const char16_t digit : digits) put(digit);
+  return out;
 }
 
 }  // namespace pgshunt

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "protocol/numeric_value.h"
@@ -24,6 +25,8 @@ class KeyNumber {
   std::optional<std::int64_t> to_int8() const;
   // hash_numeric_extended() of it.
   std::uint64_t numeric_hash() const;
+  // numeric_send() of it, with no more digits behind the point than it has.
+  std::string numeric_binary() const;
 
  private:
   explicit KeyNumber(std::int64_t value);

@@ -1,6 +1,8 @@
 #include "router/key_value.h"
 
+#include "protocol/frame.h"
 #include "protocol/row_value.h"
+#include "router/key_encoding.h"
 #include "router/key_number.h"
 #include "router/pg_hash.h"
 
@@ -42,6 +44,15 @@ bool is_string_oid(std::uint32_t oid) {
   return oid == type_oid::kText || oid == type_oid::kVarchar;
 }
 
+// All integer types have one canonical form.
+void append_integer_key(std::int64_t value, std::string& canonical) {
+  char bytes[sizeof value];
+  store_be64(bytes, static_cast<std::uint64_t>(value));
+  const auto read =
+      RowValue::decode(ValueType::kInt8, kFormatBinary, {false, {bytes, sizeof bytes}});
+  if (read) (void)append_encoded_key(ShardKeyType::kInt8, *read, canonical);
+}
+
 bool fits(std::uint32_t integer_oid, std::int64_t value) {
   if (integer_oid == type_oid::kInt2) return value == static_cast<std::int16_t>(value);
   if (integer_oid == type_oid::kInt4) return value == static_cast<std::int32_t>(value);
@@ -81,7 +92,7 @@ Result<KeyNumber> read_number(ShardKeyType type, const KeySource& source, const 
 }
 
 Result<KeyHash> hash_number(ShardKeyType type, const KeySource& source, const KeyInput& input,
-                            KeyUse use) {
+                            KeyUse use, std::string* canonical) {
   Result<KeyNumber> number = read_number(type, source, input, use);
   if (!number) return number.error();
   if (source.negated) number->negate();
@@ -97,9 +108,15 @@ Result<KeyHash> hash_number(ShardKeyType type, const KeySource& source, const Ke
       return undecidable(type, "a number that its column may round",
                          "Declare the key column without precision and scale.");
     }
+    if (canonical != nullptr) {
+      auto encoded = encode_key(type, kFormatBinary, number->numeric_binary());
+      if (!encoded) return encoded.error();
+      canonical->append(*encoded);
+    }
     return KeyHash{KeyHash::Kind::kHash, number->numeric_hash()};
   }
   if (integer && fits(oid_of(type), *integer)) {
+    if (canonical != nullptr) append_integer_key(*integer, *canonical);
     return KeyHash{KeyHash::Kind::kHash, hash_int8(*integer)};
   }
   if (use == KeyUse::kCompared) return KeyHash{KeyHash::Kind::kNoMatch, 0};
@@ -149,11 +166,11 @@ bool comparable_with_key(ShardKeyType type, std::uint32_t oid) {
 }
 
 Result<KeyHash> hash_key(ShardKeyType type, const KeySource& source, const KeyInput& input,
-                         KeyUse use) {
+                         KeyUse use, std::string* canonical) {
   if (input.form == Form::kNull) return KeyHash{};
   if (!comparable_with_key(type, source.cast)) return mismatch(type, source, use);
   if (is_integer(type) || type == ShardKeyType::kNumeric) {
-    return hash_number(type, source, input, use);
+    return hash_number(type, source, input, use, canonical);
   }
   if (source.negated || type_to_read(type, source, input) == 0) return mismatch(type, source, use);
   const auto value =
@@ -161,6 +178,11 @@ Result<KeyHash> hash_key(ShardKeyType type, const KeySource& source, const KeyIn
   if (!value) return value.error();
   if (use == KeyUse::kStored) {
     if (const Status as_is = check_stored_as_is(type, *value); !as_is) return as_is.error();
+  }
+  if (canonical != nullptr) {
+    if (const Status done = append_encoded_key(type, *value, *canonical); !done) {
+      return done.error();
+    }
   }
   return KeyHash{KeyHash::Kind::kHash, hash_of(type, *value)};
 }

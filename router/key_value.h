@@ -63,9 +63,10 @@ enum class KeyUse : std::uint8_t {
 
 // Errors: 22P02 and 22003 for what the server would refuse as well; 0A000 where only the server
 // could say what the value comes to (the hint tells what to write instead). `input` is
-// source.constant_input(), or the bound parameter.
+// source.constant_input(), or the bound parameter. `canonical`, if given, gets the key's canonical
+// bytes appended (router/key_encoding.h) where the outcome is kHash.
 Result<KeyHash> hash_key(ShardKeyType type, const KeySource& source, const KeyInput& input,
-                         KeyUse use);
+                         KeyUse use, std::string* canonical = nullptr);
 
 // Is a value of type `oid` (0: left open) comparable with a key of `type` such that `=` means
 // equality of values, so that hash_key can place it? False means the predicate pins nothing.

@@ -27,8 +27,11 @@ std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\
 class Planner {
  public:
   Planner(const Topology& topology, const PlanRequest& request)
-      : topology_(topology), request_(request), analysis_(topology, request.types) {
+      : topology_(topology),
+        request_(request),
+        analysis_(topology, request.search_path, request.types) {
     plan_.epoch = topology.epoch;
+    if (request.search_path != nullptr) plan_.search_path = request.search_path->text();
   }
 
   Result<StatementPlanData> plan(const SqlStatement& statement) {
@@ -231,7 +234,16 @@ class Planner {
                      "Give the shard key of " + quoted(unpinned->visible_name()) + ".");
     }
     plan_.pins.clear();
+    add_bounds(*analysis_.scope_of(query));
     return plan_scatter(request_.text, query, analysis_, plan_);
+  }
+
+  // A bound whose value cannot be told for sure is left out: the scatter is wider then.
+  void add_bounds(const TableScope& scope) {
+    const std::vector<std::size_t> beside_keys = parameters_beside_keys();
+    for (const KeyBound& bound : scope.bounds()) {
+      if (!has_other_use(bound.source, beside_keys)) plan_.bounds.push_back(bound);
+    }
   }
 
   Status unpinned_write(const TableUse& use) const {
@@ -265,7 +277,7 @@ class Planner {
 
   // A parameter of open type gets its type from where it stands; if that is not only beside keys,
   // the server may infer another type than the key's, and its bytes would mean something else.
-  Status check_parameter_types() const {
+  std::vector<std::size_t> parameters_beside_keys() const {
     std::vector<std::size_t> beside_keys;
     const auto count = [&beside_keys](std::uint16_t parameter) {
       if (beside_keys.size() <= parameter) beside_keys.resize(parameter + std::size_t{1});
@@ -275,13 +287,22 @@ class Planner {
     for (const auto& scope : analysis_.scopes()) {
       std::for_each(scope->key_parameters().begin(), scope->key_parameters().end(), count);
     }
+    return beside_keys;
+  }
+
+  bool has_other_use(const KeySource& source, const std::vector<std::size_t>& beside_keys) const {
+    const std::size_t parameter = source.parameter;
+    if (source.kind != KeySource::Kind::kParameter) return false;
+    if (request_.first_literal != 0 && parameter + 1 >= request_.first_literal) return false;
+    if (parameter < request_.types.size() && request_.types[parameter] != 0) return false;
+    return analysis_.facts().parameter_uses[parameter] > beside_keys[parameter];
+  }
+
+  Status check_parameter_types() const {
+    const std::vector<std::size_t> beside_keys = parameters_beside_keys();
     for (const Pin& pin : plan_.pins) {
-      const std::size_t parameter = pin.source.parameter;
-      if (pin.source.kind != KeySource::Kind::kParameter) continue;
-      if (request_.first_literal != 0 && parameter + 1 >= request_.first_literal) continue;
-      if (parameter < request_.types.size() && request_.types[parameter] != 0) continue;
-      if (analysis_.facts().parameter_uses[parameter] <= beside_keys[parameter]) continue;
-      return refusal("the type of parameter $" + std::to_string(parameter + 1) +
+      if (!has_other_use(pin.source, beside_keys)) continue;
+      return refusal("the type of parameter $" + std::to_string(pin.source.parameter + 1) +
                          ", a shard key, is open and it is used elsewhere too",
                      "Declare its type when preparing, or use a parameter of its own for the key.");
     }
@@ -375,8 +396,12 @@ class Planner {
       return plan_copy_merge(statement);
     }
     if (statement.tables.size() != 1) return not_understood(statement);
-    const auto table = resolve_table(topology_, statement.tables[0]);
+    const auto table = resolve_table(topology_, request_.search_path, statement.tables[0]);
     if (!table) return table.error();
+    if (statement.from) {
+      const Status ok = check_write_target(*table, statement.tables[0]);
+      if (!ok) return ok.error();
+    }
     plan_.unqualified = statement.tables[0].schema.empty();
     plan_.writes = statement.from;
     switch (table->placement) {
@@ -429,8 +454,9 @@ class Planner {
 
   Status plan_on_unsharded_only(const SqlStatement& statement) {
     for (const TableName& name : statement.tables) {
-      const auto table = resolve_table(topology_, name);
+      const auto table = resolve_table(topology_, request_.search_path, name);
       if (!table) return table.error();
+      if (const Status ok = check_write_target(*table, name); !ok) return ok.error();
       if (table->placement != TableClass::kUnsharded ||
           (plan_.home && *plan_.home != table->home)) {
         return refusal(

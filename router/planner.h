@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "router/search_path.h"
 #include "router/statement_plan.h"
 #include "router/topology.h"
 
@@ -17,6 +18,8 @@ struct PlanRequest {
   // Parameters from this one on (counted from 1) stand for literals of a template: each is used
   // once, and its own form tells its type. 0: there are none.
   std::uint32_t first_literal = 0;
+  // Where unqualified tables are looked for; null: along the topology's search path.
+  const SearchPath* search_path = nullptr;
 };
 
 // The rule above all: the plan's result is what one server holding all the data would return, or

@@ -6,6 +6,7 @@
 #include "protocol/row_value.h"
 #include "router/builtin.h"
 #include "router/copy_plan.h"
+#include "router/key_location.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -28,42 +29,93 @@ Error no_value() {
   return refusal("a shard key's parameter was not bound", "Bind every parameter.");
 }
 
-// The shard a pin names; nothing if no row can match it.
-Result<std::optional<ShardId>> shard_of(const Topology& topology, const Pin& pin,
-                                        ParameterValues& values, const RouterSession& session) {
+Error null_key() {
+  return {sqlstate::kNotNullViolation, "null value in the shard key",
+          "Give the key a value: it decides which shard the row goes to."};
+}
+
+// What a source says, or what is wrong with it.
+Result<KeyInput> input_of(const KeySource& source, ShardKeyType type, ParameterValues& values,
+                          const RouterSession& session) {
   KeyInput input;
-  if (pin.source.kind == KeySource::Kind::kConstant) {
-    input = pin.source.constant_input();
+  if (source.kind == KeySource::Kind::kConstant) {
+    input = source.constant_input();
   } else {
-    const auto bound = values.value(pin.source.parameter);
+    const auto bound = values.value(source.parameter);
     if (!bound) return bound.error();
     if (!*bound) return no_value();
     input = **bound;
   }
-  if (!session.same_encoding && is_string(pin.key_type) && !is_ascii(input.bytes)) {
-    return needs_encoding();
+  if (!session.same_encoding && is_string(type) && !is_ascii(input.bytes)) return needs_encoding();
+  return input;
+}
+
+Error refuses_new_keys(const Keyspace& keyspace) {
+  return {sqlstate::kCheckViolation,
+          "directory keyspace \"" + keyspace.name + "\" has no such key, and refuses new ones",
+          "Give the key a shard first, or set the keyspace's new_keys in the configuration."};
+}
+
+// Asks memory; what it does not know becomes a lookup.
+Result<std::optional<ShardId>> shard_by_directory(const Topology& topology, const Pin& pin,
+                                                  BindContext& context) {
+  const Keyspace& keyspace = topology.keyspaces[pin.keyspace];
+  const bool stored = pin.use != KeyUse::kCompared || pin.stores_matches;
+  const auto learned = context.learned.find(topology.epoch, pin.keyspace, context.key);
+  KeyPlace place = learned.value_or(KeyPlace{});
+  if (!learned && context.directory != nullptr) {
+    place = context.directory->try_find(keyspace.name, context.key);
   }
-  const auto hash = hash_key(pin.key_type, pin.source, input, pin.use);
-  if (!hash) return hash.error();
-  switch (hash->kind) {
-    case KeyHash::Kind::kHash:
-      return std::optional<ShardId>(topology.owner(pin.keyspace, hash->hash));
-    case KeyHash::Kind::kNull:
+  if (place.kind == KeyPlace::Kind::kShard) return std::optional<ShardId>(place.shard);
+  if (place.kind == KeyPlace::Kind::kAbsent) {
+    if (!stored) return std::optional<ShardId>();
+    const auto* placement = std::get_if<DirectoryPlacement>(&keyspace.placement);
+    if (learned || placement == nullptr || placement->new_keys == NewKeyPolicy::kRefuse) {
+      return refuses_new_keys(keyspace);
+    }
+  }
+  for (KeyLookup& lookup : context.lookups) {
+    if (lookup.keyspace != pin.keyspace || lookup.key != context.key) continue;
+    lookup.assign |= stored;
+    return std::optional<ShardId>();
+  }
+  context.lookups.push_back({pin.keyspace, context.key, stored});
+  return std::optional<ShardId>();
+}
+
+// The shard a pin names; nothing if no row can match it, or if it has become a lookup.
+Result<std::optional<ShardId>> shard_of(const Topology& topology, const Pin& pin,
+                                        ParameterValues& values, const RouterSession& session,
+                                        BindContext& context) {
+  const auto input = input_of(pin.source, pin.key_type, values, session);
+  if (!input) return input.error();
+  const Keyspace& keyspace = topology.keyspaces[pin.keyspace];
+  const auto location = locate_key(keyspace, pin.source, *input, pin.use, context.key);
+  if (!location) return location.error();
+  switch (location->kind) {
+    case KeyLocation::Kind::kShard:
+      return std::optional<ShardId>(location->shard);
+    case KeyLocation::Kind::kNull:
       if (pin.use == KeyUse::kCompared) break;
-      return Error{sqlstate::kNotNullViolation, "null value in the shard key",
-                   "Give the key a value: it decides which shard the row goes to."};
-    case KeyHash::Kind::kNoMatch:
+      return null_key();
+    case KeyLocation::Kind::kNobodys:
+      if (pin.use == KeyUse::kCompared && !pin.stores_matches) break;
+      return nobodys_key(keyspace, context.key);
+    case KeyLocation::Kind::kNoMatch:
       break;
+    case KeyLocation::Kind::kAskDirectory:
+      return shard_by_directory(topology, pin, context);
   }
   return std::optional<ShardId>();
 }
 
 Result<Route> bind_one_shard(const Topology& topology, const StatementPlanData& plan,
                              ParameterValues& values, const RouterSession& session,
-                             ShardId& one_shard) {
+                             BindContext& context) {
   std::optional<ShardId> shard = plan.home;
+  context.lookups.clear();
   for (const Pin& pin : plan.pins) {
-    const auto named = shard_of(topology, pin, values, session);
+    const auto named = shard_of(topology, pin, values, session, context);
     if (!named) return named.error();
     if (!*named) continue;
     if (shard && *shard != **named) {
@@ -74,10 +126,16 @@ Result<Route> bind_one_shard(const Topology& topology, const StatementPlanData& 
   }
   Route route;
   route.writes = plan.writes;
+  if (!context.lookups.empty()) {
+    route.kind = RouteKind::kLookup;
+    route.lookups = context.lookups;
+    return route;
+  }
+  context.learned.forget_absences();
   if (!shard) return route;  // no row can match: any shard will say so
-  one_shard = *shard;
+  context.one_shard = *shard;
   route.kind = RouteKind::kOneShard;
-  route.shards = {&one_shard, 1};
+  route.shards = {&context.one_shard, 1};
   return route;
 }
 
@@ -124,8 +182,39 @@ Result<std::optional<std::int64_t>> bind_count(const LimitSource& source, Parame
   return Error{kInvalidOffset, "OFFSET must not be negative", {}};
 }
 
+// The shards whose ranges can hold rows that meet the bounds. A bound whose value says nothing
+// certain leaves them as they are: what is wrong with it the servers will say.
+std::span<const ShardId> shards_within(const Topology& topology, const StatementPlanData& plan,
+                                       ParameterValues& values, const RouterSession& session,
+                                       BindContext& context) {
+  using Op = KeyBound::Op;
+  if (plan.bounds.empty()) return topology.all_shards;
+  const Keyspace& keyspace = topology.keyspaces[plan.bounds.front().keyspace];
+  KeyInterval interval;
+  for (const KeyBound& bound : plan.bounds) {
+    const auto input = input_of(bound.source, keyspace.key_type, values, session);
+    if (!input) continue;
+    context.key.clear();
+    const auto read =
+        hash_key(keyspace.key_type, bound.source, *input, KeyUse::kCompared, &context.key);
+    if (!read || read->kind != KeyHash::Kind::kHash) continue;
+    if (bound.op == Op::kLess || bound.op == Op::kLessOrEqual) {
+      interval.lower_high(context.key, bound.op == Op::kLessOrEqual);
+    } else {
+      interval.raise_low(context.key, bound.op == Op::kGreaterOrEqual);
+    }
+  }
+  if (!interval.low && !interval.high) return topology.all_shards;
+  context.some_shards.clear();
+  keyspace.range()->shards_in(interval, context.some_shards);
+  // No row can match, but somebody has to describe the columns.
+  if (context.some_shards.empty()) return std::span(topology.all_shards).first(1);
+  return context.some_shards;
+}
+
 Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& plan,
-                           ParameterValues& values, const RouterSession& session) {
+                           ParameterValues& values, const RouterSession& session,
+                           BindContext& context) {
   const auto limit = bind_count(plan.limit, values, true);
   if (!limit) return limit.error();
   const auto offset = bind_count(plan.offset, values, false);
@@ -133,7 +222,7 @@ Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& pl
   Route route;
   route.kind = RouteKind::kScatter;
   route.writes = plan.writes;
-  route.shards = topology.all_shards;
+  route.shards = shards_within(topology, plan, values, session, context);
   route.merge = &plan.merge;
   route.window.limit = limit->value_or(RowWindow::kNoLimit);
   route.window.offset = offset->value_or(0);
@@ -175,8 +264,8 @@ Result<Route> bind_copy(const Topology& topology, const StatementPlanData& plan,
 
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
                          ParameterValues& values, const RouterSession& session,
-                         ShardId& one_shard) {
-  if (plan.unqualified && !session.default_search_path) {
+                         BindContext& context) {
+  if (plan.unqualified && !session.default_search_path && plan.search_path.empty()) {
     return refusal("a table is named without its schema, and search_path is not the default one",
                    "Write schema.table, or reset search_path.");
   }
@@ -187,12 +276,13 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   }
   switch (plan.kind) {
     case RouteKind::kOneShard:
-      return bind_one_shard(topology, plan, values, session, one_shard);
+      return bind_one_shard(topology, plan, values, session, context);
     case RouteKind::kScatter:
-      return bind_scatter(topology, plan, values, session);
+      return bind_scatter(topology, plan, values, session, context);
     case RouteKind::kAnyShard:
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
+    case RouteKind::kLookup:  // never planned
       break;
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "protocol/result.h"
+#include "router/key_directory.h"
 #include "router/key_value.h"
 #include "router/router.h"
 #include "router/statement_plan.h"
@@ -23,9 +26,19 @@ class ParameterValues {
   virtual bool names_a_moment() const = 0;
 };
 
-// `one_shard`: where the id of a kOneShard route is kept; Route::shards points to it.
-// Allocates nothing, unless a key is a long numeric or bytea.
+// What binding asks besides the map, and where it keeps what routes point to. One of each router.
+struct BindContext {
+  const KeyDirectory* directory = nullptr;
+  LearnedKeys learned{4096};
+  ShardId one_shard = 0;
+  std::vector<ShardId> some_shards;  // ascending
+  std::vector<KeyLookup> lookups;
+  std::string key;  // scratch
+};
+
+// Allocates nothing once the context's buffers have grown, unless a key is a long numeric or bytea.
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
-                         ParameterValues& values, const RouterSession& session, ShardId& one_shard);
+                         ParameterValues& values, const RouterSession& session,
+                         BindContext& context);
 
 }  // namespace pgshunt

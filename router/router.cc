@@ -103,6 +103,7 @@ struct CachedTemplate {
   struct NeedsLiterals {};
 
   std::string text;
+  std::string search_path;  // as StatementPlanData::search_path
   std::uint64_t epoch = 0;
   std::variant<StatementPlanData, Error, NeedsLiterals> outcome;
   TemplateRenderer renderer;  // of a plan's shard_text
@@ -138,13 +139,17 @@ class Router::Impl {
 
   void set_topology(std::shared_ptr<const Topology> topology) { topology_ = std::move(topology); }
   const Topology& topology() const { return *topology_; }
+  void set_directory(const KeyDirectory* directory) { context_.directory = directory; }
+  void learn(const KeyLookup& lookup, KeyPlace place) {
+    context_.learned.learn(topology_->epoch, lookup, place);
+  }
   Counters counters() const { return counters_; }
 
   Result<Route> route(std::string_view statement, const RouterSession& session) {
     const TemplateStatus status =
         normalize_template(statement, template_, session.standard_conforming_strings);
     if (status == TemplateStatus::kOk) {
-      const CachedTemplate& known = find_or_plan();
+      const CachedTemplate& known = find_or_plan(path_of(session));
       if (const auto* plan = std::get_if<StatementPlanData>(&known.outcome)) {
         return bind_template(*plan, known.renderer, session);
       }
@@ -161,10 +166,11 @@ class Router::Impl {
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session) {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
-    const std::uint64_t hash = hash_of(statement, types);
+    const SearchPath* path = path_of(session);
+    const std::uint64_t hash = hash_of(statement, types) ^ (path ? path->hash() : 0);
     const CachedStatement* known = statements_.find(hash, [&](const CachedStatement& cached) {
       const StatementPlan& plan = *cached.plan;
-      return plan.epoch() == topology_->epoch && plan.text() == statement &&
+      return is_current(plan, path) && plan.text() == statement &&
              std::equal(types.begin(), types.end(), plan.types().begin(), plan.types().end());
     });
     if (known != nullptr) {
@@ -173,7 +179,7 @@ class Router::Impl {
     }
     ++counters_.template_misses;
     std::vector<std::uint32_t> type_list(types.begin(), types.end());
-    auto data = plan_statement(*topology_, {statement, type_list, 0});
+    auto data = plan_statement(*topology_, {statement, type_list, 0, path});
     if (!data) return data.error();
     auto plan = std::make_shared<const StatementPlan>(std::string(statement), std::move(type_list),
                                                       std::move(*data));
@@ -181,36 +187,63 @@ class Router::Impl {
     return plan;
   }
 
+  bool is_current(const StatementPlan& plan, const RouterSession& session) const {
+    return is_current(plan, path_of(session));
+  }
+
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session) {
-    if (plan.epoch() != topology_->epoch) {
+    if (!is_current(plan, session)) {
       return Error{sqlstate::kObjectNotInPrerequisiteState,
-                   "the shard map has changed since the statement was prepared",
+                   plan.epoch() == topology_->epoch
+                       ? "search_path has changed since the statement was prepared"
+                       : "the shard map has changed since the statement was prepared",
                    {}};
     }
     BoundParameters parameters(values);
-    return bind_route(*topology_, plan.data(), parameters, session, one_shard_);
+    return bind_route(*topology_, plan.data(), parameters, session, context_);
   }
 
  private:
-  const CachedTemplate& find_or_plan() {
-    CachedTemplate* known = templates_.find(template_.hash, [this](const CachedTemplate& cached) {
-      return cached.text == template_.text;
+  // The session's search path, if it decides anything here: null leaves it to the topology's.
+  const SearchPath* path_of(const RouterSession& session) const {
+    if (session.default_search_path || session.search_path == nullptr) return nullptr;
+    for (const std::string& schema : session.search_path->schemas()) {
+      if (topology_->home_of_schema(schema)) return session.search_path;
+    }
+    return nullptr;
+  }
+
+  // Made under this map and search path?
+  bool is_current(const StatementPlan& plan, const SearchPath* path) const {
+    return plan.epoch() == topology_->epoch &&
+           plan.data().search_path == (path ? std::string_view(path->text()) : std::string_view());
+  }
+
+  const CachedTemplate& find_or_plan(const SearchPath* path) {
+    const std::uint64_t hash = template_.hash ^ (path ? path->hash() : 0);
+    const std::string_view path_text = path ? std::string_view(path->text()) : std::string_view();
+    CachedTemplate* known = templates_.find(hash, [&](const CachedTemplate& cached) {
+      return cached.text == template_.text && cached.search_path == path_text;
     });
     if (known != nullptr && known->epoch == topology_->epoch) {
       ++counters_.template_hits;
       return *known;
     }
     ++counters_.template_misses;
-    CachedTemplate fresh{template_.text, topology_->epoch, CachedTemplate::NeedsLiterals{}, {}};
-    auto data = plan_statement(*topology_, {template_.text, {}, template_.first_literal()});
+    CachedTemplate fresh{template_.text,
+                         std::string(path_text),
+                         topology_->epoch,
+                         CachedTemplate::NeedsLiterals{},
+                         {}};
+    auto data = plan_statement(*topology_, {template_.text, {}, template_.first_literal(), path});
     if (data) {
       fresh.renderer = TemplateRenderer(data->shard_text, template_.first_literal());
       fresh.outcome = std::move(*data);
     } else if (!is_syntax_error(data.error())) {
       fresh.outcome = data.error();
     }
-    if (known == nullptr) return templates_.insert(template_.hash, std::move(fresh));
+    if (known == nullptr) return templates_.insert(hash, std::move(fresh));
     *known = std::move(fresh);
     return *known;
   }
@@ -218,7 +251,7 @@ class Router::Impl {
   Result<Route> bind_template(const StatementPlanData& plan, const TemplateRenderer& renderer,
                               const RouterSession& session) {
     LiteralParameters parameters(template_, literal_);
-    auto route = bind_route(*topology_, plan, parameters, session, one_shard_);
+    auto route = bind_route(*topology_, plan, parameters, session, context_);
     if (route && !plan.shard_text.empty()) {
       renderer.render(template_.literals, rendered_);
       route->sql = rendered_;
@@ -229,11 +262,11 @@ class Router::Impl {
   // Without a template: the statement is parsed as it stands.
   Result<Route> route_text(std::string_view statement, const RouterSession& session) {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
-    auto data = plan_statement(*topology_, {statement, {}, 0});
+    auto data = plan_statement(*topology_, {statement, {}, 0, path_of(session)});
     if (!data) return data.error();
     text_plan_ = std::move(*data);
     NoParameters parameters;
-    auto route = bind_route(*topology_, text_plan_, parameters, session, one_shard_);
+    auto route = bind_route(*topology_, text_plan_, parameters, session, context_);
     if (route) route->sql = text_plan_.shard_text;
     return route;
   }
@@ -248,7 +281,7 @@ class Router::Impl {
   StatementPlanData text_plan_;
   std::string literal_;
   std::string rendered_;
-  ShardId one_shard_ = 0;
+  BindContext context_;
 };
 
 Router::Router(std::shared_ptr<const Topology> topology, std::size_t cached_templates)
@@ -259,6 +292,8 @@ void Router::set_topology(std::shared_ptr<const Topology> topology) {
   impl_->set_topology(std::move(topology));
 }
 const Topology& Router::topology() const { return impl_->topology(); }
+void Router::set_directory(const KeyDirectory* directory) { impl_->set_directory(directory); }
+void Router::learn(const KeyLookup& lookup, KeyPlace place) { impl_->learn(lookup, place); }
 Router::Counters Router::counters() const { return impl_->counters(); }
 
 Result<Route> Router::route(std::string_view statement, const RouterSession& session) {
@@ -273,7 +308,7 @@ Result<std::shared_ptr<const StatementPlan>> Router::prepare(std::string_view st
 
 Result<std::shared_ptr<const StatementPlan>> Router::refresh(
     std::shared_ptr<const StatementPlan> plan, const RouterSession& session) {
-  if (plan->epoch() == impl_->topology().epoch) return plan;
+  if (impl_->is_current(*plan, session)) return plan;
   return impl_->prepare(plan->text(), plan->types(), session);
 }
 

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "router/key_directory.h"
 #include "router/merge_spec.h"
+#include "router/search_path.h"
 #include "router/topology.h"
 
 namespace pgshunt {
@@ -29,13 +31,15 @@ enum class RouteKind : std::uint8_t {
                 // counts
   kCopySplit,   // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
   kCopyMerge,   // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
+  kLookup,      // the directory must be asked for `lookups` first; then route it again
 };
 
 struct Route {
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;  // anything but a provably read-only SELECT
-  // Ascending; empty for kAnyShard. Valid until the router's next call.
+  // Ascending; empty for kAnyShard and kLookup. Valid until the router's next call.
   std::span<const ShardId> shards;
+  std::span<const KeyLookup> lookups;  // kLookup. Same lifetime.
   // kScatter only; null otherwise. Valid as long as the plan (prepared) or until the router's next
   // call (simple).
   const MergeSpec* merge = nullptr;
@@ -67,6 +71,9 @@ struct RouterSession {
   // client_encoding has letters with bytes that look like ASCII: encoding_embeds_ascii().
   bool embeds_ascii = false;
   bool default_search_path = true;  // search_path is the topology's
+  // What it is otherwise, "$user" replaced; null where that is not known. Read only if some of its
+  // schemas are tenants' (SchemaPlacement).
+  const SearchPath* search_path = nullptr;
 };
 
 class Router {
@@ -77,6 +84,10 @@ class Router {
   // The next calls use this map. Cached templates of an older epoch are dropped as they are met.
   void set_topology(std::shared_ptr<const Topology> topology);
   const Topology& topology() const;
+  // Of directory keyspaces; must outlive the router. Without one every key is looked up.
+  void set_directory(const KeyDirectory* directory);
+  // The answer to one lookup of a kLookup route, kShard or kAbsent.
+  void learn(const KeyLookup& lookup, KeyPlace place);
 
   // One statement of a simple query, literals in place. Errors: 0A000 for what cannot be proven
   // exact (message names the clause, hint says what to do), 42P01 for a table the configuration
@@ -89,8 +100,8 @@ class Router {
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session = {});
-  // ... analysed again if the map has changed since (by epoch); else it is the same plan. Call it
-  // before bind().
+  // ... analysed again if the map has changed since (by epoch) or the search path that it was made
+  // under; else it is the same plan. Call it before bind().
   Result<std::shared_ptr<const StatementPlan>> refresh(std::shared_ptr<const StatementPlan> plan,
                                                        const RouterSession& session = {});
   // ... routed at each Bind. 55000 for a plan of another epoch.

@@ -39,7 +39,7 @@ enum class ExprKind : std::uint8_t {
   kAnyOrAll,     // args[0] op ANY/ALL (args[1])
   kNotDistinct,  // args[0] IS NOT DISTINCT FROM args[1]
   kScalar,    // CASE, COALESCE, IS NULL, BETWEEN, ARRAY[..], ROW(..) and their kin: as harmless as
-              // its args; `text`: what it is
+              // its args; `text`: what it is ("BETWEEN": args[0] between args[1] and args[2])
   kFunction,  // names: the function's
   kSqlValue,  // CURRENT_TIMESTAMP and the like; `text`
   kDefault,   // DEFAULT

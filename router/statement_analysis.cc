@@ -74,13 +74,14 @@ Status StatementAnalysis::add_level(const Query& query, const TableScope* outer,
     ctes.push_back(cte.name);
   }
 
-  scopes_.push_back(std::make_unique<TableScope>(topology_, types_, outer));
+  scopes_.push_back(std::make_unique<TableScope>(topology_, path_, types_, outer));
   queries_.push_back(&query);
   TableScope* scope = scopes_.back().get();
   if (query.target) {
     note_table(*query.target, ctes, false);
-    auto resolved = resolve_table(topology_, *query.target);
+    auto resolved = resolve_table(topology_, path_, *query.target);
     if (!resolved) return resolved.error();
+    if (const Status ok = check_write_target(*resolved, *query.target); !ok) return ok.error();
     writes_.push_back({&query, *resolved, nested});
     // An INSERT's target is not read, so nothing pins it but the rows.
     if (query.verb != QueryVerb::kInsert) {

@@ -50,8 +50,9 @@ struct WriteTarget {
 
 class StatementAnalysis {
  public:
-  StatementAnalysis(const Topology& topology, const std::vector<std::uint32_t>& types)
-      : topology_(topology), types_(types) {}
+  StatementAnalysis(const Topology& topology, const SearchPath* path,
+                    const std::vector<std::uint32_t>& types)
+      : topology_(topology), path_(path), types_(types) {}
 
   // 42P01 for an undeclared table. `query` must outlive this object.
   Status add_query(const Query& query);
@@ -79,6 +80,7 @@ class StatementAnalysis {
   void note_function(const Expr& call);
 
   const Topology& topology_;
+  const SearchPath* path_;
   const std::vector<std::uint32_t>& types_;
   StatementFacts facts_;
   std::vector<WriteTarget> writes_;

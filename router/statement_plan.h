@@ -23,6 +23,18 @@ struct Pin {
   KeySource source;
   // A value that is stored (INSERT) must not be NULL. In a comparison NULL merely matches no row.
   KeyUse use = KeyUse::kCompared;
+  // Compared with a key of another keyspace, whose rows are then stored (INSERT ... SELECT): that
+  // no row of this keyspace can have it does not mean that none comes.
+  bool stores_matches = false;
+};
+
+// `key < value` and its kin, of the key of a range keyspace: only shards whose ranges can match
+// have rows for the result.
+struct KeyBound {
+  enum class Op : std::uint8_t { kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
+  std::uint16_t keyspace = 0;
+  Op op = Op::kLess;
+  KeySource source;
 };
 
 // LIMIT or OFFSET: absent, a constant, or a parameter.
@@ -40,6 +52,7 @@ struct StatementPlanData {
   bool writes = false;
   std::vector<Pin> pins;                 // kOneShard: all must name one shard
   std::optional<ShardId> home;           // kOneShard: an unsharded table is involved
+  std::vector<KeyBound> bounds;          // kScatter: every row of the result meets them
   MergeSpec merge;                       // kScatter
   LimitSource limit;                     // kScatter
   LimitSource offset;                    // kScatter
@@ -47,8 +60,9 @@ struct StatementPlanData {
   std::int64_t write_lock = 0;           // kEveryShard: see Route
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
-  // Names a table without its schema: good only under the topology's search path.
+  // Names a table without its schema: good only under the search path it was planned under.
   bool unqualified = false;
+  std::string search_path;  // SearchPath::text() of that; empty: the topology's
   // Parameters by whose text each shard would read its own clock must not come ("now", "today").
   bool several_shards() const {
     return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard || copies();

@@ -1,14 +1,19 @@
 #include "router/table_scope.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "router/refusal.h"
 
 namespace pgshunt {
 namespace {
 
-bool is_equals(const Expr& expr) {
-  return !expr.names.empty() && expr.names.back() == "=" &&
+bool is_operator(const Expr& expr, std::string_view name) {
+  return !expr.names.empty() && expr.names.back() == name &&
          (expr.names.size() == 1 || (expr.names.size() == 2 && expr.names[0] == "pg_catalog"));
 }
+
+bool is_equals(const Expr& expr) { return is_operator(expr, "="); }
 
 // Does `=` between two keys mean that they hash equally?
 bool same_family(ShardKeyType a, ShardKeyType b) {
@@ -30,39 +35,122 @@ bool is_system_schema(std::string_view schema) {
 
 }  // namespace
 
-Result<ResolvedTable> resolve_table(const Topology& topology, const TableName& name) {
-  if (is_system_schema(name.schema)) return ResolvedTable{TableClass::kCatalog, nullptr, 0};
-  if (const Table* table = topology.find_table(name.schema, name.name)) {
-    switch (table->placement) {
-      case TablePlacement::kSharded:
-        return ResolvedTable{TableClass::kSharded, table, 0};
-      case TablePlacement::kReference:
-        return ResolvedTable{TableClass::kReference, table, 0};
-      case TablePlacement::kUnsharded:
-        return ResolvedTable{TableClass::kUnsharded, table, table->home};
+namespace {
+
+ResolvedTable declared(const Table& table) {
+  switch (table.placement) {
+    case TablePlacement::kSharded:
+      return {TableClass::kSharded, &table, 0, nullptr};
+    case TablePlacement::kReference:
+      return {TableClass::kReference, &table, 0, nullptr};
+    case TablePlacement::kUnsharded:
+      break;
+  }
+  return {TableClass::kUnsharded, &table, table.home, nullptr};
+}
+
+Error opaque(std::string_view shown) {
+  return {sqlstate::kFeatureNotSupported,
+          "\"" + std::string(shown) + "\" is not a plain table and may show rows of sharded ones",
+          "If it does not, declare it as unsharded in the configuration."};
+}
+
+std::string shown_name(std::string_view schema, std::string_view name) {
+  return schema.empty() ? std::string(name) : std::string(schema) + "." + std::string(name);
+}
+
+Error ambiguous(std::string_view name, std::string_view schema, std::string_view other) {
+  return refusal("table \"" + std::string(name) + "\" may be " + shown_name(schema, name) + " or " +
+                     shown_name(other, name) + ", which need not be on one shard",
+                 "Write its schema.");
+}
+
+// May it have tables that nobody declared, in place of one found further along a path?
+bool is_unknown_schema(const Topology& topology, const std::string& schema) {
+  return topology.default_home ||
+         std::none_of(topology.tables.begin(), topology.tables.end(),
+                      [&schema](const Table& table) { return table.schema == schema; });
+}
+
+// A table without its schema, where some schemas of the path are tenants'. Which of them have such
+// a table is not known, so two places are an error.
+Result<std::optional<ResolvedTable>> resolve_along(const Topology& topology,
+                                                   const std::vector<std::string>& path,
+                                                   std::string_view name) {
+  std::optional<ResolvedTable> tenant;
+  std::string_view tenant_schema;
+  std::string_view unknown;  // before the tenant's
+  for (const std::string& schema : path) {
+    if (schema.empty() || is_system_schema(schema) || schema.starts_with("pg_")) continue;
+    const Table* table = topology.find_table(schema, name);
+    const auto home = table ? std::optional<ShardId>() : topology.home_of_schema(schema);
+    if (!table && !home) {
+      if (!tenant && unknown.empty() && is_unknown_schema(topology, schema)) unknown = schema;
+      continue;
     }
+    const ResolvedTable here =
+        table ? declared(*table) : ResolvedTable{TableClass::kUnsharded, nullptr, *home, nullptr};
+    if (!table && topology.is_opaque(schema, name)) return opaque(shown_name(schema, name));
+    if (!tenant) {
+      const bool with_undeclared =
+          here.placement == TableClass::kUnsharded && topology.default_home == here.home;
+      if (!unknown.empty() && !with_undeclared) return ambiguous(name, unknown, schema);
+      if (table) return std::optional(here);
+      tenant = here;
+      tenant_schema = schema;
+      continue;
+    }
+    const bool there_too = here.placement == TableClass::kReference ||
+                           (here.placement == TableClass::kUnsharded && here.home == tenant->home);
+    if (!there_too) return ambiguous(name, tenant_schema, schema);
+    if (!table) continue;
+    if (here.placement == TableClass::kReference) tenant->shadows = table;
+    return tenant;
   }
-  // pg_catalog is searched first, whatever the search path.
-  if (name.schema.empty() && name.name.starts_with("pg_")) {
-    return ResolvedTable{TableClass::kCatalog, nullptr, 0};
+  return tenant;
+}
+
+}  // namespace
+
+Result<ResolvedTable> resolve_table(const Topology& topology, const SearchPath* path,
+                                    const TableName& name) {
+  if (is_system_schema(name.schema))
+    return ResolvedTable{TableClass::kCatalog, nullptr, 0, nullptr};
+  // pg_catalog is searched first, whatever the search path, but a declared table is known to be
+  // none of its.
+  const bool system = name.schema.empty() && name.name.starts_with("pg_");
+  const std::string shown = shown_name(name.schema, name.name);
+  if (!topology.has_tenant_schemas() || !name.schema.empty() || system) {
+    if (const Table* table = topology.find_table(name.schema, name.name)) return declared(*table);
+    if (const auto home = topology.home_of_schema(name.schema)) {
+      if (topology.is_opaque(name.schema, name.name)) return opaque(shown);
+      return ResolvedTable{TableClass::kUnsharded, nullptr, *home, nullptr};
+    }
+  } else {
+    auto found = resolve_along(topology, path ? path->schemas() : topology.search_path, name.name);
+    if (!found) return found.error();
+    if (*found) return **found;
   }
-  const std::string shown = name.schema.empty() ? name.name : name.schema + "." + name.name;
+  if (system) return ResolvedTable{TableClass::kCatalog, nullptr, 0, nullptr};
   if (topology.default_home) {
-    if (topology.is_opaque(name.schema, name.name)) {
-      return Error{sqlstate::kFeatureNotSupported,
-                   "\"" + shown + "\" is not a plain table and may show rows of sharded ones",
-                   "If it does not, declare it as unsharded in the configuration."};
-    }
-    return ResolvedTable{TableClass::kUnsharded, nullptr, *topology.default_home};
+    if (topology.is_opaque(name.schema, name.name)) return opaque(shown);
+    return ResolvedTable{TableClass::kUnsharded, nullptr, *topology.default_home, nullptr};
   }
   return Error{sqlstate::kUndefinedTable, "table \"" + shown + "\" is not declared to the proxy",
                "Declare it as sharded, reference or unsharded in the configuration."};
 }
 
+Status check_write_target(const ResolvedTable& table, const TableName& name) {
+  if (table.shadows == nullptr) return Ok{};
+  return refusal("table \"" + name.name + "\" may be a tenant's or the reference table " +
+                     shown_name(table.shadows->schema, name.name),
+                 "Write its schema.");
+}
+
 Status TableScope::add_target(const TableName& target) {
   TableUse use;
   use.name = &target;
-  auto resolved = resolve_table(topology_, target);
+  auto resolved = resolve_table(topology_, path_, target);
   if (!resolved) return resolved.error();
   use.resolved = *resolved;
   tables_.push_back(std::move(use));
@@ -96,7 +184,7 @@ Status TableScope::add_item(const FromItem& item, const std::vector<std::string>
   const bool is_cte = item.kind == FromItem::Kind::kTable && item.table.schema.empty() &&
                       std::find(ctes.begin(), ctes.end(), item.table.name) != ctes.end();
   if (item.kind == FromItem::Kind::kTable && !is_cte) {
-    auto resolved = resolve_table(topology_, item.table);
+    auto resolved = resolve_table(topology_, path_, item.table);
     if (!resolved) return resolved.error();
     use.resolved = *resolved;
   }
@@ -148,7 +236,59 @@ void TableScope::add_using(const std::string& column, std::size_t left, std::siz
   equalities_.push_back(std::move(equality));
 }
 
-void TableScope::add_where(const Expr& where) { add_conjuncts(where, 0, 0); }
+void TableScope::add_where(const Expr& where) {
+  add_conjuncts(where, 0, 0);
+  add_bounds(where);
+}
+
+// Of WHERE only: every row of the result meets it. An inner join's ON below an outer join says
+// less.
+void TableScope::add_bounds(const Expr& condition) {
+  using Op = KeyBound::Op;
+  if (condition.kind == ExprKind::kAnd) {
+    for (const Expr& arg : condition.args) add_bounds(arg);
+    return;
+  }
+  if (condition.kind == ExprKind::kScalar && condition.text == "BETWEEN" &&
+      condition.args.size() == 3) {
+    add_bound(condition.args[0], Op::kGreaterOrEqual, condition.args[1]);
+    add_bound(condition.args[0], Op::kLessOrEqual, condition.args[2]);
+    return;
+  }
+  if (condition.kind != ExprKind::kOperator || condition.args.size() != 2) return;
+  struct Comparison {
+    std::string_view name;
+    Op op;
+    Op turned;  // with the key on the right
+  };
+  static constexpr Comparison kComparisons[] = {
+      {"<", Op::kLess, Op::kGreater},
+      {"<=", Op::kLessOrEqual, Op::kGreaterOrEqual},
+      {">", Op::kGreater, Op::kLess},
+      {">=", Op::kGreaterOrEqual, Op::kLessOrEqual},
+  };
+  for (const Comparison& comparison : kComparisons) {
+    if (!is_operator(condition, comparison.name)) continue;
+    add_bound(condition.args[0], comparison.op, condition.args[1]);
+    add_bound(condition.args[1], comparison.turned, condition.args[0]);
+  }
+}
+
+void TableScope::add_bound(const Expr& key, KeyBound::Op op, const Expr& value) {
+  const std::size_t index = index_of_key(key);
+  if (index == kNone) return;
+  const Table& table = *tables_[index].resolved.table;
+  const Keyspace& keyspace = topology_.keyspaces[table.keyspace];
+  if (keyspace.range() == nullptr) return;
+  if (is_string(keyspace.key_type)) {
+    const Column* column = table.find_column(table.key_column);
+    if (column == nullptr || !column->bytewise) return;
+  }
+  auto source = key_source_of(value, keyspace.key_type, types_);
+  if (!source) return;
+  if (source->kind == KeySource::Kind::kParameter) key_parameters_.push_back(source->parameter);
+  bounds_.push_back({table.keyspace, op, std::move(*source)});
+}
 
 void TableScope::add_conjuncts(const Expr& condition, std::size_t first, std::size_t last) {
   switch (condition.kind) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "router/search_path.h"
 #include "router/sql_tree.h"
 #include "router/statement_plan.h"
 #include "router/topology.h"
@@ -25,10 +26,18 @@ struct ResolvedTable {
   TableClass placement = TableClass::kDerived;  // kDerived: a CTE, a subquery, a function
   const Table* table = nullptr;                 // null for catalogs, derived and undeclared tables
   ShardId home = 0;                             // kUnsharded
+  // kUnsharded, found by the search path in a tenant's schema: a declared table of that name
+  // further along the path. Which of the two is meant only the server knows; it has both to read
+  // from.
+  const Table* shadows = nullptr;
 };
 
-// 42P01 for a table that is not declared. Names of visible CTEs are the caller's business.
-Result<ResolvedTable> resolve_table(const Topology& topology, const TableName& name);
+// 42P01 for a table that is not declared. Names of visible CTEs are the caller's business. `path`:
+// PlanRequest::search_path.
+Result<ResolvedTable> resolve_table(const Topology& topology, const SearchPath* path,
+                                    const TableName& name);
+// A table that is written must be told from those it shadows.
+Status check_write_target(const ResolvedTable& table, const TableName& name);
 
 // One item of FROM (or the target of UPDATE and DELETE).
 struct TableUse {
@@ -46,9 +55,9 @@ class TableScope {
  public:
   // `outer`: the level around a subquery, or null; it must outlive this one. `types`: declared
   // parameter types.
-  TableScope(const Topology& topology, const std::vector<std::uint32_t>& types,
-             const TableScope* outer)
-      : topology_(topology), types_(types), outer_(outer) {}
+  TableScope(const Topology& topology, const SearchPath* path,
+             const std::vector<std::uint32_t>& types, const TableScope* outer)
+      : topology_(topology), path_(path), types_(types), outer_(outer) {}
 
   // Tables and join conditions. `ctes`: names that are CTEs here.
   Status add_target(const TableName& target);
@@ -59,6 +68,8 @@ class TableScope {
   void resolve_pins();
 
   const std::vector<TableUse>& tables() const { return tables_; }
+  // What WHERE says of the keys of range keyspaces beyond `=`.
+  const std::vector<KeyBound>& bounds() const { return bounds_; }
   // Parameters that were compared with keys, once for each comparison; numbered from 0.
   const std::vector<std::uint16_t>& key_parameters() const { return key_parameters_; }
 
@@ -88,6 +99,8 @@ class TableScope {
   void add_join_conditions(const FromItem& join, std::size_t left, std::size_t middle,
                            std::size_t right);
   void add_conjuncts(const Expr& condition, std::size_t first, std::size_t last);
+  void add_bounds(const Expr& condition);
+  void add_bound(const Expr& key, KeyBound::Op op, const Expr& value);
   void add_equality(const Expr& left, const Expr& right, std::size_t first, std::size_t last);
   void add_using(const std::string& column, std::size_t left, std::size_t middle, std::size_t right,
                  std::size_t first, std::size_t last);
@@ -96,10 +109,12 @@ class TableScope {
   std::optional<Pin> search(std::size_t table) const;
 
   const Topology& topology_;
+  const SearchPath* path_;
   const std::vector<std::uint32_t>& types_;
   const TableScope* outer_;
   std::vector<TableUse> tables_;
   std::vector<Equality> equalities_;
+  std::vector<KeyBound> bounds_;
   std::vector<std::uint16_t> key_parameters_;
   bool merges_columns_ =
       false;  // a RIGHT or FULL join: whose column an unqualified name is, is open

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "router/key_location.h"
+
 namespace pgshunt {
 namespace {
 
@@ -36,6 +38,14 @@ const Column* find_in(const std::vector<Column>& columns, std::string_view name)
   return at == columns.end() ? nullptr : &*at;
 }
 
+// "bigint", or what can be said of a type that no key may have.
+std::string type_name(std::uint32_t oid) {
+  if (const auto type = shard_key_type_of(oid)) return std::string(name_of(*type));
+  if (const auto type = value_type_of(oid)) return std::string(sql_name(*type));
+  if (oid == type_oid::kBpchar) return "character";
+  return "a type with OID " + std::to_string(oid);
+}
+
 }  // namespace
 
 // What the catalog says of the key column must agree with the declaration.
@@ -43,22 +53,82 @@ Status check_key_column(const Keyspace& keyspace, const Table& table,
                         const std::vector<Column>& columns) {
   const Column* column = find_in(columns, table.key_column);
   if (column == nullptr) {
-    return config_error("table " + qualified(table) + " has no column \"" + table.key_column +
-                        "\", its shard key");
+    return config_error(
+        "table " + qualified(table) + " has no column \"" + table.key_column + "\", its shard key",
+        "Set the table's key in the configuration to the column that holds it.");
   }
+  const std::string shown = "column \"" + table.key_column + "\" of " + qualified(table);
   if (column->type_oid != oid_of(keyspace.key_type)) {
-    return config_error("column \"" + table.key_column + "\" of " + qualified(table) +
-                            " is not of type " + std::string(name_of(keyspace.key_type)) +
-                            ", the key type of keyspace \"" + keyspace.name + "\"",
-                        "Equal keys must hash equally in every table of a keyspace.");
+    const std::string wanted(name_of(keyspace.key_type));
+    return config_error(shown + " is of type " + type_name(column->type_oid) + ", but keyspace \"" +
+                            keyspace.name + "\" has keys of type " + wanted,
+                        "Equal keys must be placed alike in every table of a keyspace: ALTER the "
+                        "column's type to " +
+                            wanted + ", or put the table into a keyspace of its column's type.");
   }
   if (!column->deterministic) {
-    return config_error("column \"" + table.key_column + "\" of " + qualified(table) +
-                            " has a nondeterministic collation",
+    return config_error(shown + " has a nondeterministic collation",
                         "Unequal bytes would be equal keys: give the column a deterministic one.");
+  }
+  if (keyspace.range() != nullptr && is_string(keyspace.key_type) && !column->bytewise) {
+    return config_error(shown + ", a key of the ranges of keyspace \"" + keyspace.name +
+                            "\", has a collation that does not sort by bytes",
+                        "Give the column COLLATE \"C\", or place its keys by hash or list.");
   }
   return Ok{};
 }
+
+namespace {
+
+// Sorts the placement and holds its shards to those there are. What is wrong, or empty.
+std::string arrange_placement(const Topology& topology, Keyspace& keyspace) {
+  std::string problem = std::visit(
+      [](auto& placement) -> std::string {
+        if constexpr (requires { arrange(placement); }) {
+          return arrange(placement);
+        } else {
+          return {};
+        }
+      },
+      keyspace.placement);
+  if (!problem.empty()) return problem + " in keyspace \"" + keyspace.name + "\"";
+  const auto unknown = [&topology](ShardId shard) { return shard >= topology.shards.size(); };
+  const std::string gone =
+      " of keyspace \"" + keyspace.name + "\" is owned by a shard that does not exist";
+  const auto check_buckets = [&](const BucketOwners& owners) -> std::string {
+    const auto at = std::find_if(owners.begin(), owners.end(), unknown);
+    return at == owners.end() ? "" : "bucket " + std::to_string(at - owners.begin()) + gone;
+  };
+  if (const auto* hash = std::get_if<HashPlacement>(&keyspace.placement)) {
+    for (const PlacedKey& key : hash->overrides.keys()) {
+      if (unknown(key.shard)) return "key " + key.text + gone;
+    }
+    return check_buckets(hash->owners);
+  }
+  if (const auto* range = std::get_if<RangePlacement>(&keyspace.placement)) {
+    for (const KeyRange& each : range->ranges) {
+      if (unknown(each.shard)) return "range " + each.text + gone;
+    }
+  }
+  if (const auto* list = std::get_if<ListPlacement>(&keyspace.placement)) {
+    for (const PlacedKey& key : list->keys) {
+      if (unknown(key.shard)) return "value \"" + key.text + "\"" + gone;
+    }
+    if (list->other_keys && unknown(*list->other_keys)) return "the default" + gone;
+  }
+  if (const auto* directory = std::get_if<DirectoryPlacement>(&keyspace.placement)) {
+    if (unknown(directory->fixed)) return "the place of new keys" + gone;
+    return check_buckets(directory->owners);
+  }
+  if (const auto* schema = std::get_if<SchemaPlacement>(&keyspace.placement)) {
+    for (const auto& [name, shard] : schema->schemas) {
+      if (unknown(shard)) return "schema \"" + name + "\"" + gone;
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 const Column* Table::find_column(std::string_view column) const { return find_in(columns, column); }
 
@@ -75,6 +145,13 @@ const UserFunction* Topology::find_user_function(std::string_view name) const {
       user_functions.begin(), user_functions.end(), name,
       [](const UserFunction& function, std::string_view wanted) { return function.name < wanted; });
   return at == user_functions.end() || at->name != name ? nullptr : &*at;
+}
+
+std::optional<ShardId> Topology::home_of_schema(std::string_view schema) const {
+  for (const std::uint16_t index : schema_keyspaces) {
+    if (const auto shard = keyspaces[index].schema()->find(schema)) return shard;
+  }
+  return std::nullopt;
 }
 
 bool Topology::is_opaque(std::string_view schema, std::string_view name) const {
@@ -101,20 +178,55 @@ Result<ShardId> TopologyBuilder::add_shard(std::string_view name) {
 }
 
 Status TopologyBuilder::add_keyspace(std::string_view name, ShardKeyType type) {
-  const Status added = add_keyspace(name, type, BucketOwners{});
+  const Status added = add_keyspace(name, type, HashPlacement{});
   if (added) deal_evenly_.back() = true;
   return added;
 }
 
 Status TopologyBuilder::add_keyspace(std::string_view name, ShardKeyType type,
                                      const BucketOwners& owners) {
+  return add_keyspace(name, type, HashPlacement{owners, {}});
+}
+
+Status TopologyBuilder::add_keyspace(std::string_view name, ShardKeyType type,
+                                     Placement placement) {
   for (const Keyspace& keyspace : topology_.keyspaces) {
     if (keyspace.name == name) {
       return config_error("keyspace \"" + std::string(name) + "\" is named twice");
     }
   }
-  topology_.keyspaces.push_back({std::string(name), type, owners});
-  deal_evenly_.push_back(false);
+  const bool directory = std::holds_alternative<DirectoryPlacement>(placement);
+  topology_.keyspaces.push_back({std::string(name), type, std::move(placement)});
+  deal_evenly_.push_back(directory);
+  return Ok{};
+}
+
+Keyspace* TopologyBuilder::find_keyspace(std::string_view name) {
+  for (Keyspace& keyspace : topology_.keyspaces) {
+    if (keyspace.name == name) return &keyspace;
+  }
+  return nullptr;
+}
+
+Status TopologyBuilder::add_override(std::string_view keyspace, std::string_view key,
+                                     std::string_view shard) {
+  Keyspace* found = find_keyspace(keyspace);
+  auto* hash = found == nullptr ? nullptr : std::get_if<HashPlacement>(&found->placement);
+  if (hash == nullptr) {
+    return config_error("there is no hash keyspace \"" + std::string(keyspace) +
+                        "\" to override a key of");
+  }
+  const auto home = find_shard(shard);
+  if (!home)
+    return config_error("an override names the unknown shard \"" + std::string(shard) + "\"");
+  auto encoded = parse_key(found->key_type, key);
+  if (!encoded) return encoded.error();
+  if (hash->overrides.find(*encoded)) {
+    return config_error("key " + std::string(key) + " of keyspace \"" + found->name +
+                        "\" is overridden twice");
+  }
+  const std::uint64_t bits = hash_encoded_key(found->key_type, *encoded);
+  hash->overrides.add({std::move(*encoded), *home, std::string(key)}, bits);
   return Ok{};
 }
 
@@ -133,6 +245,11 @@ Status TopologyBuilder::add_sharded_table(std::string_view schema, std::string_v
                                           std::string_view keyspace, std::string_view key_column) {
   for (std::size_t i = 0; i < topology_.keyspaces.size(); ++i) {
     if (topology_.keyspaces[i].name != keyspace) continue;
+    if (topology_.keyspaces[i].schema() != nullptr) {
+      return config_error("table " + std::string(schema) + "." + std::string(name) +
+                          " names the keyspace \"" + std::string(keyspace) +
+                          "\" of schemas, whose tables are not declared");
+    }
     Table table;
     table.schema = schema;
     table.name = name;
@@ -213,12 +330,22 @@ Result<std::shared_ptr<const Topology>> TopologyBuilder::build(std::uint64_t epo
   }
   for (std::size_t i = 0; i < topology.keyspaces.size(); ++i) {
     Keyspace& keyspace = topology.keyspaces[i];
-    if (deal[i]) keyspace.owners = deal_evenly(topology.shards.size());
-    for (std::size_t bucket = 0; bucket < kBucketCount; ++bucket) {
-      if (keyspace.owners[bucket] < topology.shards.size()) continue;
-      return config_error("bucket " + std::to_string(bucket) + " of keyspace \"" + keyspace.name +
-                          "\" is owned by a shard that does not exist");
+    if (deal[i]) {
+      const BucketOwners owners = deal_evenly(topology.shards.size());
+      if (auto* hash = std::get_if<HashPlacement>(&keyspace.placement)) hash->owners = owners;
+      if (auto* directory = std::get_if<DirectoryPlacement>(&keyspace.placement)) {
+        directory->owners = owners;
+      }
     }
+    if (const std::string problem = arrange_placement(topology, keyspace); !problem.empty()) {
+      return config_error(problem);
+    }
+    if (keyspace.schema() == nullptr) continue;
+    for (const auto& [schema, shard] : keyspace.schema()->schemas) {
+      if (!topology.home_of_schema(schema)) continue;
+      return config_error("schema \"" + schema + "\" is listed in two keyspaces");
+    }
+    topology.schema_keyspaces.push_back(static_cast<std::uint16_t>(i));
   }
   for (const Table& table : topology.tables) {
     if (table.placement != TablePlacement::kSharded || table.columns.empty()) continue;
@@ -239,47 +366,6 @@ Result<std::shared_ptr<const Topology>> TopologyBuilder::build(std::uint64_t epo
                   [](const UserFunction& a, const UserFunction& b) { return a.name == b.name; }),
       functions.end());
   return std::make_shared<const Topology>(std::move(topology));
-}
-
-BucketOwners deal_evenly(std::size_t shards) {
-  BucketOwners owners;
-  for (std::size_t bucket = 0; bucket < kBucketCount; ++bucket) {
-    owners[bucket] = static_cast<ShardId>(bucket * shards / kBucketCount);
-  }
-  return owners;
-}
-
-BucketOwners propose_assignment(std::size_t shards, const BucketOwners& current) {
-  std::vector<std::size_t> held(shards, 0);
-  for (const ShardId owner : current) {
-    if (owner < shards) ++held[owner];
-  }
-  // Everybody gets the floor of the average; the few buckets over go to those who hold most, who
-  // then have the fewest to give away.
-  std::vector<std::size_t> order(shards);
-  for (std::size_t i = 0; i < shards; ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&held](std::size_t a, std::size_t b) { return held[a] > held[b]; });
-  std::vector<std::size_t> room(shards, kBucketCount / shards);
-  for (std::size_t i = 0; i < kBucketCount % shards; ++i) ++room[order[i]];
-
-  BucketOwners owners = current;
-  std::vector<std::size_t> homeless;
-  for (std::size_t bucket = 0; bucket < kBucketCount; ++bucket) {
-    const ShardId owner = current[bucket];
-    if (owner < shards && room[owner] > 0) {
-      --room[owner];
-    } else {
-      homeless.push_back(bucket);
-    }
-  }
-  std::size_t taker = 0;
-  for (const std::size_t bucket : homeless) {
-    while (room[taker] == 0) ++taker;
-    owners[bucket] = static_cast<ShardId>(taker);
-    --room[taker];
-  }
-  return owners;
 }
 
 }  // namespace pgshunt

@@ -18,16 +18,10 @@
 #include "protocol/result.h"
 #include "router/drift.h"
 #include "router/key_type.h"
+#include "router/placement.h"
 #include "router/type_map.h"
 
 namespace pgshunt {
-
-using ShardId = std::uint16_t;  // index into Topology::shards
-
-// Keys hash into this many buckets for ever: bucket = hash & (kBucketCount - 1). Only the owner of
-// a bucket changes.
-inline constexpr std::size_t kBucketCount = 4096;
-using BucketOwners = std::array<ShardId, kBucketCount>;
 
 struct Shard {
   std::string name;
@@ -35,8 +29,13 @@ struct Shard {
 
 struct Keyspace {
   std::string name;
-  ShardKeyType key_type = ShardKeyType::kInt8;
-  BucketOwners owners{};
+  ShardKeyType key_type = ShardKeyType::kInt8;  // means nothing to a SchemaPlacement
+  Placement placement;
+
+  // Null for another strategy.
+  const HashPlacement* hash() const { return std::get_if<HashPlacement>(&placement); }
+  const RangePlacement* range() const { return std::get_if<RangePlacement>(&placement); }
+  const SchemaPlacement* schema() const { return std::get_if<SchemaPlacement>(&placement); }
 };
 
 enum class TablePlacement : std::uint8_t {
@@ -175,9 +174,11 @@ struct Topology {
   const UserFunction* find_user_function(std::string_view name) const;
   // With an empty schema: in any.
   bool is_opaque(std::string_view schema, std::string_view name) const;
-  ShardId owner(std::uint16_t keyspace, std::uint64_t key_hash) const {
-    return keyspaces[keyspace].owners[key_hash & (kBucketCount - 1)];
-  }
+  // The shard of a schema-per-tenant schema; unset: it is none.
+  std::optional<ShardId> home_of_schema(std::string_view schema) const;
+  // Is there any?
+  bool has_tenant_schemas() const { return !schema_keyspaces.empty(); }
+  std::vector<std::uint16_t> schema_keyspaces;  // those with a SchemaPlacement
 };
 
 // Collects and checks a Topology. Each add_* may fail, with a message that names the offender.
@@ -192,8 +193,13 @@ class TopologyBuilder {
   Result<ShardId> add_shard(std::string_view name);
   // Buckets are dealt evenly over the shards that are there at build() ...
   Status add_keyspace(std::string_view name, ShardKeyType type);
-  // ... or owned as given.
+  // ... or owned as given ...
   Status add_keyspace(std::string_view name, ShardKeyType type, const BucketOwners& owners);
+  // ... or placed by another strategy; ranges, values and schemas in any order. The buckets of a
+  // directory's new keys are dealt evenly at build().
+  Status add_keyspace(std::string_view name, ShardKeyType type, Placement placement);
+  // Of a hash keyspace: this key (as text) has a shard of its own.
+  Status add_override(std::string_view keyspace, std::string_view key, std::string_view shard);
   Status add_sharded_table(std::string_view schema, std::string_view name,
                            std::string_view keyspace, std::string_view key_column);
   Status add_reference_table(std::string_view schema, std::string_view name);
@@ -214,12 +220,14 @@ class TopologyBuilder {
   Topology& declared() { return topology_; }
 
   // Last checks: there is a shard; every owner exists; known key columns exist and have their
-  // keyspace's type and, for text, a deterministic collation. The builder is left empty.
+  // keyspace's type and, for text, a deterministic collation, for ranges of text one that sorts
+  // bytewise. The builder is left empty.
   Result<std::shared_ptr<const Topology>> build(std::uint64_t epoch);
 
  private:
   std::optional<ShardId> find_shard(std::string_view name) const;
   Status add_table(Table table);
+  Keyspace* find_keyspace(std::string_view name);
 
   Topology topology_;
   std::vector<bool> deal_evenly_;  // by keyspace
@@ -228,12 +236,5 @@ class TopologyBuilder {
 // Can rows be spread by this column as it is? The message names table and column.
 Status check_key_column(const Keyspace& keyspace, const Table& table,
                         const std::vector<Column>& columns);
-
-// Bucket owners for `shards` shards, moving as few buckets as possible away from `current` (owners
-// that are not below `shards` count as gone). Afterwards two shards differ by one bucket at most.
-// From N to N + 1 shards exactly the newcomer's share moves.
-BucketOwners propose_assignment(std::size_t shards, const BucketOwners& current);
-// The same from nothing: contiguous runs, so that the map reads well.
-BucketOwners deal_evenly(std::size_t shards);
 
 }  // namespace pgshunt

@@ -216,7 +216,7 @@ def test_sharding_is_shown(make_proxy, app_postgres):
     console = Console(make_proxy(config))
     assert [(row["shard"], row["buckets"]) for row in console("SHOW SHARDS")] == \
         [("left", 2048), ("right", 2048)]
-    assert [(row["shard"], row["ranges"]) for row in console("SHOW KEYSPACES")] == \
+    assert [(row["shard"], row["holds"]) for row in console("SHOW KEYSPACES")] == \
         [("left", "0-2047"), ("right", "2048-4095")]
     assert [(row["table"], row["kind"], row["keyspace"], row["key"], row["shard"])
             for row in console("SHOW TABLES")] == \

@@ -192,8 +192,8 @@ constexpr AdminColumn kShards[] = {
 };
 
 constexpr AdminColumn kKeyspaces[] = {
-    {"database", kText}, {"keyspace", kText}, {"key_type", kText},
-    {"shard", kText},    {"buckets", kInt4},  {"ranges", kText},
+    {"database", kText}, {"keyspace", kText}, {"strategy", kText}, {"key_type", kText},
+    {"shard", kText},    {"buckets", kInt4},  {"holds", kText},    {"overrides", kText},
 };
 
 constexpr AdminColumn kTables[] = {

@@ -21,28 +21,83 @@ std::string hosts_of(const std::vector<HostConfig>& hosts) {
   return out;
 }
 
+std::size_t buckets_of(const BucketOwners& owners, ShardId shard) {
+  return static_cast<std::size_t>(std::count(owners.begin(), owners.end(), shard));
+}
+
 std::size_t buckets_of(const Keyspace& keyspace, ShardId shard) {
-  return static_cast<std::size_t>(
-      std::count(keyspace.owners.begin(), keyspace.owners.end(), shard));
+  return keyspace.hash() == nullptr ? 0 : buckets_of(keyspace.hash()->owners, shard);
+}
+
+void append_item(std::string& out, const std::string& item) {
+  if (!out.empty()) out += ',';
+  out += item;
 }
 
 // "0-1365,4000": the runs of buckets that a shard owns.
-std::string ranges_of(const Keyspace& keyspace, ShardId shard) {
+std::string bucket_runs(const BucketOwners& owners, ShardId shard) {
   std::string out;
   for (std::size_t first = 0; first < kBucketCount;) {
-    if (keyspace.owners[first] != shard) {
+    if (owners[first] != shard) {
       ++first;
       continue;
     }
     std::size_t last = first;
-    while (last + 1 < kBucketCount && keyspace.owners[last + 1] == shard) ++last;
-    if (!out.empty()) out += ',';
-    out += std::to_string(first);
-    if (last != first) out += "-" + std::to_string(last);
+    while (last + 1 < kBucketCount && owners[last + 1] == shard) ++last;
+    append_item(out, std::to_string(first) + (last == first ? "" : "-" + std::to_string(last)));
     first = last + 1;
   }
   return out;
 }
+
+std::string keys_of(const std::vector<PlacedKey>& keys, ShardId shard) {
+  std::string out;
+  for (const PlacedKey& key : keys) {
+    if (key.shard == shard) append_item(out, key.text);
+  }
+  return out;
+}
+
+// What a shard has of a keyspace, in the words of its strategy.
+struct ShareOf {
+  ShardId shard;
+
+  std::string operator()(const HashPlacement& placement) const {
+    return bucket_runs(placement.owners, shard);
+  }
+  std::string operator()(const RangePlacement& placement) const {
+    std::string out;
+    for (const KeyRange& range : placement.ranges) {
+      if (range.shard == shard) append_item(out, range.text);
+    }
+    return out;
+  }
+  std::string operator()(const ListPlacement& placement) const {
+    std::string out = keys_of(placement.keys, shard);
+    if (placement.other_keys == shard) append_item(out, "(others)");
+    return out;
+  }
+  std::string operator()(const DirectoryPlacement& placement) const {
+    switch (placement.new_keys) {
+      case NewKeyPolicy::kHash:
+        return "new keys by hash: " + bucket_runs(placement.owners, shard);
+      case NewKeyPolicy::kLeastLoaded:
+        return "new keys where there are fewest";
+      case NewKeyPolicy::kFixed:
+        return placement.fixed == shard ? "new keys" : "";
+      case NewKeyPolicy::kRefuse:
+        break;
+    }
+    return "";
+  }
+  std::string operator()(const SchemaPlacement& placement) const {
+    std::string out;
+    for (const auto& [schema, home] : placement.schemas) {
+      if (home == shard) append_item(out, schema);
+    }
+    return out;
+  }
+};
 
 std::string_view name_of(TablePlacement placement) {
   switch (placement) {
@@ -89,9 +144,14 @@ void show_keyspaces(ResultSet& out, const Snapshot& snapshot) {
     const Topology& topology = *database.topology;
     for (const Keyspace& keyspace : topology.keyspaces) {
       for (ShardId shard = 0; shard < topology.shards.size(); ++shard) {
-        out.add(name).add(keyspace.name).add(pgshunt::name_of(keyspace.key_type));
-        out.add(topology.shards[shard].name).add(buckets_of(keyspace, shard));
-        out.add(ranges_of(keyspace, shard));
+        out.add(name).add(keyspace.name).add(strategy_name(keyspace.placement));
+        keyspace.schema() != nullptr ? out.add_null()
+                                     : out.add(pgshunt::name_of(keyspace.key_type));
+        out.add(topology.shards[shard].name);
+        const HashPlacement* hash = keyspace.hash();
+        hash == nullptr ? out.add_null() : out.add(buckets_of(hash->owners, shard));
+        out.add(std::visit(ShareOf{shard}, keyspace.placement));
+        out.add(hash == nullptr ? std::string() : keys_of(hash->overrides.keys(), shard));
       }
     }
   });

@@ -38,6 +38,8 @@ class Planner : public ::testing::Test {
         return "split";
       case RouteKind::kCopyMerge:
         return "merge";
+      case RouteKind::kLookup:
+        return "lookup";
     }
     return "?";
   }

@@ -18,7 +18,8 @@ namespace {
 class RouterTest : public ::testing::Test {
  protected:
   ShardId shard_of(std::int64_t key) const {
-    return topology_->owner(topology_->find_table("", "users")->keyspace, hash_int8(key));
+    const std::uint16_t keyspace = topology_->find_table("", "users")->keyspace;
+    return topology_->keyspaces[keyspace].hash()->owners[hash_int8(key) & (kBucketCount - 1)];
   }
   // The shard a statement goes to; fails the test if it is not one.
   ShardId one(std::string_view sql, const RouterSession& session = {}) {
@@ -169,7 +170,8 @@ TEST_F(RouterTest, AChangedMapIsNeverServedFromTheCache) {
   const ShardId before = one(sql);
   auto changed = std::make_shared<Topology>(*topology_);
   changed->epoch = 2;
-  changed->keyspaces[0].owners.fill(static_cast<ShardId>((before + 1) % 3));
+  std::get<HashPlacement>(changed->keyspaces[0].placement)
+      .owners.fill(static_cast<ShardId>((before + 1) % 3));
   const auto plan = router_.prepare("SELECT * FROM users WHERE id = $1", {});
   ASSERT_TRUE(plan);
   router_.set_topology(changed);

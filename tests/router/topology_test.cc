@@ -144,8 +144,9 @@ TEST(Topology, KeyColumnsAreCheckedAgainstTheCatalog) {
   EXPECT_EQ(built_with(test_column("id", type_oid::kText)), "ok");
   EXPECT_EQ(built_with(test_column("other", type_oid::kText)),
             "table public.t has no column \"id\", its shard key");
-  EXPECT_EQ(built_with(test_column("id", type_oid::kInt4)),
-            "column \"id\" of public.t is not of type text, the key type of keyspace \"k\"");
+  EXPECT_EQ(
+      built_with(test_column("id", type_oid::kInt4)),
+      "column \"id\" of public.t is of type integer, but keyspace \"k\" has keys of type text");
   Column column = test_column("id", type_oid::kText);
   column.deterministic = false;
   EXPECT_EQ(built_with(column), "column \"id\" of public.t has a nondeterministic collation");

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "proxy/auth/userlist.h"
+#include "proxy/config/declare_keyspace.h"
 #include "proxy/config/report.h"
 #include "proxy/net/tls.h"
 
@@ -14,34 +15,6 @@ namespace {
 std::uint64_t next_scope() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
-}
-
-ShardKeyType to_key_type(KeyType type) {
-  switch (type) {
-    case KeyType::kInt2:
-      return ShardKeyType::kInt2;
-    case KeyType::kInt4:
-      return ShardKeyType::kInt4;
-    case KeyType::kInt8:
-      return ShardKeyType::kInt8;
-    case KeyType::kText:
-      return ShardKeyType::kText;
-    case KeyType::kVarchar:
-      return ShardKeyType::kVarchar;
-    case KeyType::kUuid:
-      return ShardKeyType::kUuid;
-    case KeyType::kBytea:
-      return ShardKeyType::kBytea;
-    case KeyType::kNumeric:
-      return ShardKeyType::kNumeric;
-    case KeyType::kDate:
-      return ShardKeyType::kDate;
-    case KeyType::kTimestamp:
-      return ShardKeyType::kTimestamp;
-    case KeyType::kTimestamptz:
-      return ShardKeyType::kTimestamptz;
-  }
-  return ShardKeyType::kInt8;
 }
 
 // The salt shown to a stranger must outlast a restart, as those of stored secrets do: it would give
@@ -95,27 +68,8 @@ Status declare_topology(const DatabaseConfig& config, TopologyBuilder& builder) 
   for (const ShardConfig& shard : config.shards) {
     if (auto added = builder.add_shard(shard.name); !added) return added.error();
   }
-  const auto shard_index = [&](const std::string& name) {
-    for (std::size_t i = 0; i < config.shards.size(); ++i) {
-      if (config.shards[i].name == name) return static_cast<ShardId>(i);
-    }
-    return ShardId{0};  // the configuration was checked
-  };
   for (const KeyspaceConfig& keyspace : config.keyspaces) {
-    const ShardKeyType type = to_key_type(keyspace.key_type);
-    Status added = Ok{};
-    if (keyspace.buckets.empty()) {
-      added = builder.add_keyspace(keyspace.name, type);
-    } else {
-      BucketOwners owners{};
-      for (const auto& range : keyspace.buckets) {
-        for (std::size_t bucket = range.first; bucket <= range.last; ++bucket) {
-          owners[bucket] = shard_index(range.shard);
-        }
-      }
-      added = builder.add_keyspace(keyspace.name, type, owners);
-    }
-    if (!added) return added.error();
+    if (auto added = declare_keyspace(config, keyspace, builder); !added) return added.error();
   }
   for (const TableConfig& table : config.tables) {
     Status added = Ok{};

@@ -85,9 +85,16 @@ enum class KeyType : std::uint8_t {
   kTimestamptz,
 };
 
+// How a keyspace's keys are placed on shards.
+enum class Strategy : std::uint8_t { kHash, kRange, kList, kDirectory, kSchema };
+// What a directory does with a key it has not seen.
+enum class NewKeys : std::uint8_t { kHash, kLeastLoaded, kRefuse, kFixed };
+
+// Keys stand here as they are written: checked, not yet encoded.
 struct KeyspaceConfig {
   std::string name;
-  KeyType key_type = KeyType::kInt8;
+  Strategy strategy = Strategy::kHash;
+  KeyType key_type = KeyType::kInt8;  // of all but kSchema
   // Bucket ranges to shard names, covering 0..4095 exactly once. Empty: dealt evenly over all
   // shards.
   struct BucketRange {
@@ -96,7 +103,27 @@ struct KeyspaceConfig {
     std::string shard;
     bool operator==(const BucketRange&) const = default;
   };
-  std::vector<BucketRange> buckets;
+  std::vector<BucketRange> buckets;  // kHash
+  // kHash: keys with a shard of their own, whatever their bucket.
+  struct PlacedKey {
+    std::string key;
+    std::string shard;
+    bool operator==(const PlacedKey&) const = default;
+  };
+  std::vector<PlacedKey> overrides;
+  // kRange: [from, to); an end that is not there is unbounded. Without overlaps.
+  struct KeyRange {
+    std::optional<std::string> from;
+    std::optional<std::string> to;
+    std::string shard;
+    bool operator==(const KeyRange&) const = default;
+  };
+  std::vector<KeyRange> ranges;
+  std::vector<PlacedKey> values;      // kList: no key twice
+  std::string default_shard;          // kList: of all other keys; empty: they are refused
+  NewKeys new_keys = NewKeys::kHash;  // kDirectory
+  std::string new_keys_shard;         // kDirectory, NewKeys::kFixed
+  std::vector<PlacedKey> schemas;     // kSchema: key is the schema's name
   bool operator==(const KeyspaceConfig&) const = default;
 };
 

@@ -4,27 +4,12 @@
 
 #include "proxy/auth/credentials.h"
 #include "proxy/config/load.h"
+#include "proxy/config/load_keyspace.h"
 
 namespace pgshunt {
 namespace {
 
-constexpr std::uint16_t kLastBucket = 4095;
 constexpr ValueRules kPort{.min = 1, .max = 65535};
-constexpr ValueRules kBucket{.max = kLastBucket};
-
-template <class T>
-const T* named(const std::vector<T>& all, std::string_view name) {
-  const auto found =
-      std::find_if(all.begin(), all.end(), [&](const T& item) { return item.name == name; });
-  return found == all.end() ? nullptr : &*found;
-}
-
-template <class T>
-std::string names_known(const std::vector<T>& all) {
-  std::vector<std::string_view> names;
-  for (const T& item : all) names.push_back(item.name);
-  return names.empty() ? "there is none" : "expected " + list_choices(names);
-}
 
 // "host", "host:port", "[::1]:port" or "/folder/of/a/socket:port".
 std::optional<HostConfig> parse_host_port(std::string_view text) {
@@ -100,66 +85,6 @@ void read_shards(TableReader& table, DatabaseConfig& database) {
   if (database.shards.empty()) table.error("shards", "is empty, expected at least one shard");
 }
 
-// Every bucket to exactly one shard.
-void check_buckets(TableReader& table, const KeyspaceConfig& keyspace) {
-  auto ranges = keyspace.buckets;
-  std::sort(ranges.begin(), ranges.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  unsigned next = 0;
-  const auto gap = [&](unsigned from, unsigned to) {
-    table.error("buckets", "leave " + std::to_string(from) + " to " + std::to_string(to) +
-                               " without a shard, expected ranges that cover 0 to 4095");
-  };
-  for (const auto& range : ranges) {
-    if (range.first < next) {
-      table.error("buckets", "give bucket " + std::to_string(range.first) +
-                                 " to two shards, expected ranges that do not overlap");
-    } else if (range.first > next) {
-      gap(next, range.first - 1U);
-    }
-    next = std::max(next, range.last + 1U);
-  }
-  if (next <= kLastBucket) gap(next, kLastBucket);
-}
-
-void read_buckets(TableReader& table, const DatabaseConfig& database, KeyspaceConfig& keyspace) {
-  bool good = true;
-  table.each_element("buckets", [&](TableReader& element) {
-    KeyspaceConfig::BucketRange range;
-    for (const char* key : {"from", "to", "shard"}) {
-      if (element.has(key)) continue;
-      element.error("has no " + std::string(key) +
-                    ", expected the like of {from = 0, to = 2047, shard = \"s1\"}");
-      good = false;
-    }
-    good &= element.read("from", range.first, kBucket);
-    good &= element.read("to", range.last, kBucket);
-    if (good && range.last < range.first) {
-      element.error("to", "is " + std::to_string(range.last) + ", which is below from");
-      good = false;
-    }
-    if (element.read("shard", range.shard) && named(database.shards, range.shard) == nullptr) {
-      element.error("shard", "is " + quote_text(range.shard) + ", which is no shard, " +
-                                 names_known(database.shards));
-    }
-    keyspace.buckets.push_back(std::move(range));
-  });
-  // Ranges misread would only look like gaps.
-  if (good && table.has("buckets")) check_buckets(table, keyspace);
-}
-
-void read_keyspace(TableReader& table, DatabaseConfig& database) {
-  KeyspaceConfig keyspace;
-  const bool has_name = table.require("name", keyspace.name, "a name unique in its database");
-  if (has_name && named(database.keyspaces, keyspace.name) != nullptr) {
-    table.error("name", "is " + quote_text(keyspace.name) + ", which another keyspace has already");
-  }
-  if (!table.has("type")) table.error("has no type, expected the key's, such as \"bigint\"");
-  table.read("type", keyspace.key_type);
-  read_buckets(table, database, keyspace);
-  database.keyspaces.push_back(std::move(keyspace));
-}
-
 // "posts" or "schema.posts", as the catalog has it: nothing is folded to lower case.
 bool read_table_name(TableReader& table, TableConfig& out) {
   std::string name;
@@ -195,10 +120,15 @@ void read_table(TableReader& table, DatabaseConfig& database) {
     table.error("key", "has no keyspace beside it to say how the key is spread");
   }
   if (keyspace) {
-    if (table.read("keyspace", out.keyspace) &&
-        named(database.keyspaces, out.keyspace) == nullptr) {
-      table.error("keyspace", "is " + quote_text(out.keyspace) + ", which is no keyspace, " +
-                                  names_known(database.keyspaces));
+    if (table.read("keyspace", out.keyspace)) {
+      const KeyspaceConfig* found = named(database.keyspaces, out.keyspace);
+      if (found == nullptr) {
+        table.error("keyspace", "is " + quote_text(out.keyspace) + ", which is no keyspace, " +
+                                    names_known(database.keyspaces));
+      } else if (found->strategy == Strategy::kSchema) {
+        table.error("keyspace", "is " + quote_text(out.keyspace) +
+                                    ", a keyspace of schemas, whose tables are not listed");
+      }
     }
     table.require("key", out.key, "the column the rows are spread by");
   }

@@ -55,6 +55,16 @@ constexpr EnumName<KeyType> kKeyTypes[] = {
     {"timestamptz", KeyType::kTimestamptz},
     {"timestamp with time zone", KeyType::kTimestamptz},
 };
+constexpr EnumName<Strategy> kStrategies[] = {
+    {"hash", Strategy::kHash},           {"range", Strategy::kRange},   {"list", Strategy::kList},
+    {"directory", Strategy::kDirectory}, {"schema", Strategy::kSchema},
+};
+// A fixed shard is not named by a word.
+constexpr EnumName<NewKeys> kNewKeys[] = {
+    {"hash", NewKeys::kHash},
+    {"least_loaded", NewKeys::kLeastLoaded},
+    {"refuse", NewKeys::kRefuse},
+};
 constexpr EnumName<HbaRule::Connection> kConnections[] = {
     {"local", HbaRule::Connection::kLocal},     {"host", HbaRule::Connection::kHost},
     {"hostssl", HbaRule::Connection::kHostSsl}, {"hostnossl", HbaRule::Connection::kHostNoSsl},
@@ -70,6 +80,8 @@ std::span<const EnumName<LogFormat>> names_of(LogFormat) { return kLogFormats; }
 std::span<const EnumName<PinPolicy>> names_of(PinPolicy) { return kPinPolicies; }
 std::span<const EnumName<CrossShardWrite>> names_of(CrossShardWrite) { return kCrossShardWrites; }
 std::span<const EnumName<KeyType>> names_of(KeyType) { return kKeyTypes; }
+std::span<const EnumName<Strategy>> names_of(Strategy) { return kStrategies; }
+std::span<const EnumName<NewKeys>> names_of(NewKeys) { return kNewKeys; }
 std::span<const EnumName<HbaRule::Connection>> names_of(HbaRule::Connection) {
   return kConnections;
 }

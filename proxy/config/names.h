@@ -23,6 +23,8 @@ std::span<const EnumName<LogFormat>> names_of(LogFormat);
 std::span<const EnumName<PinPolicy>> names_of(PinPolicy);
 std::span<const EnumName<CrossShardWrite>> names_of(CrossShardWrite);
 std::span<const EnumName<KeyType>> names_of(KeyType);
+std::span<const EnumName<Strategy>> names_of(Strategy);
+std::span<const EnumName<NewKeys>> names_of(NewKeys);
 std::span<const EnumName<HbaRule::Connection>> names_of(HbaRule::Connection);
 
 template <class E>

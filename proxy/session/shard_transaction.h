@@ -49,11 +49,13 @@ class ShardTransaction {
   void set_local(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSetting, std::string(name), std::string(statement)});
   }
-  // Is the setting another than the session's in this transaction?
-  bool has_set(std::string_view name) const {
-    return std::any_of(prelude_.begin(), prelude_.end(), [name](const Said& said) {
-      return said.kind == Said::kSetting && said.name == name;
-    });
+  // The SET LOCAL by which the setting is another than the session's in this transaction, or empty.
+  std::string_view local(std::string_view name) const {
+    for (std::size_t i = prelude_.size(); i-- > 0;) {
+      const Said& said = prelude_[i];
+      if (said.kind == Said::kSetting && said.name == name) return said.statement;
+    }
+    return {};
   }
   void savepoint(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});

@@ -31,6 +31,7 @@ struct ShardedConversation::Part {
   bool executes = false;
   bool writes = false;
   bool ddl = false;
+  bool moves_names = false;  // sets search_path
   std::uint32_t effects = kEffectNone;
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
@@ -58,6 +59,12 @@ bool next_message(std::string_view batch, std::size_t& at, Message& out) {
 
 // Where the portal of a statement that fanned out would be.
 constexpr ShardId kManyShards = std::numeric_limits<ShardId>::max();
+
+// The only shard that has its unsharded tables, such as a tenant's.
+std::optional<ShardId> home_of(const StatementPtr& statement) {
+  if (!statement || !statement->plan) return std::nullopt;
+  return statement->plan->data().home;
+}
 
 Error no_portions_error() {
   return {sqlstate::kFeatureNotSupported,
@@ -113,6 +120,25 @@ StatementPtr ShardedConversation::statement_in(const Part& part, std::string_vie
     if (part.parses[i].first == name) return part.parses[i].second;
   }
   return find_statement(name);
+}
+
+// A server analyses a prepared statement anew when search_path has changed
+// (utils/cache/plancache.c). Where that names tenants it is another statement then, for another
+// shard: the name comes to stand for that one.
+StatementPtr ShardedConversation::under_search_path(std::string_view name, StatementPtr statement) {
+  if (!statement || !statement->plan || !router_.topology().has_tenant_schemas()) return statement;
+  auto plan = router_.refresh(statement->plan, router_session());
+  if (!plan || (*plan)->data().search_path == statement->plan->data().search_path) return statement;
+  SessionState& state = session_.state();
+  if (name.empty() || state.names.undecided(name)) return statement;
+  Statement fresh = *statement;
+  fresh.settings = state.parse_settings();
+  fresh.plan = std::move(*plan);
+  StatementPtr made = state.has_local_settings
+                          ? own_statement(std::move(fresh))
+                          : worker_.statements().add(session_.database()->scope, std::move(fresh));
+  state.names.confirm(state.names.add(name, made));
+  return made;
 }
 
 // A Parse that no server is asked about.
@@ -212,6 +238,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
+        } else if (const auto home = home_of(*statement)) {
+          fits = place(Part::Way::kShard, home);
         }
         if (fits) part.parses.emplace_back(parse->statement, std::move(*statement));
         break;
@@ -219,7 +247,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kBind: {
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
-        const StatementPtr statement = statement_in(part, bind->statement);
+        const StatementPtr statement =
+            under_search_path(bind->statement, statement_in(part, bind->statement));
         if (!statement) {
           fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
           break;
@@ -228,11 +257,16 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kControl, std::nullopt);
         } else if (!statement->plan) {
           fits = place(Part::Way::kShard, home_shard());
+          part.moves_names |= fits && statement->effect.name == "search_path";
         } else {
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
           if (route->copy) {
             return fails(copy_not_supported(), own_parse != kNone ? own_parse : begin);
+          }
+          if (route->kind == RouteKind::kLookup) {
+            // As look_up_keys(): what comes before it has its answers first.
+            return fails(no_directory(*route), own_parse != kNone ? own_parse : begin);
           }
           if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
             // Its Parse may have come before: still nothing but this one statement.
@@ -270,7 +304,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (target->kind == TargetKind::kPortal) {
           fits = place_portal(target->name);
         } else if (!decided) {
-          fits = place(Part::Way::kShard, std::nullopt);
+          fits = place(Part::Way::kShard, home_of(statement_in(part, target->name)));
         }
         break;
       }
@@ -293,8 +327,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       part.way = Part::Way::kShard;
     }
     if (message.header.type == frontend::kExecute &&
-        (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere)) {
-      // One statement a part; a Sync or Flush right behind belongs to it.
+        (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere ||
+         part.moves_names)) {
+      // One statement a part, or what follows is read by another search path; a Sync or Flush right
+      // behind belongs to it.
       std::size_t next = at;
       Message following;
       if (next_message(batch, next, following) &&

@@ -34,6 +34,13 @@ bool is_about_session(Verb verb) {
   }
 }
 
+bool may_move_search_path(const StatementEffects& statement, const RouterSession& session) {
+  if (statement.name == "search_path") return true;
+  if (session.default_search_path) return false;
+  return statement.name == "role" || statement.verb == Verb::kSetSessionAuthorization ||
+         statement.verb == Verb::kResetAll || statement.verb == Verb::kDiscardAll;
+}
+
 // Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet.
 std::size_t batch_size(std::string_view bytes) {
   std::size_t at = 0;
@@ -189,7 +196,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
 ShardedConversation::Verdict ShardedConversation::serve_routed(
     const FrameHeader& header, std::string_view frame, std::string_view sql, std::size_t count,
     std::uint32_t effects, bool only_plain) {
-  const RouterSession router_session = this->router_session();
+  RouterSession router_session = this->router_session();
   if (count == 1) {
     StatementScanner scan(sql, session_.standard_conforming_strings());
     StatementEffects statement;
@@ -197,6 +204,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     const auto route = router_.route(statement.text, router_session);
     if (!route) return refuse(route.error());
     if (route->copy) return refuse(copy_not_supported());
+    if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
     if (statement.verb == Verb::kDdl) note_ddl();
     if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
@@ -222,9 +230,16 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     ShardId shard = home_shard();
     bool one = true;
     if (statement.verb == Verb::kDdl) note_ddl();
-    if (!is_about_session(statement.verb)) {
+    if (is_about_session(statement.verb)) {
+      // What follows in this message is read by another path.
+      if (may_move_search_path(statement, router_session)) {
+        router_session.default_search_path = false;
+        router_session.search_path = nullptr;
+      }
+    } else {
       const auto route = router_.route(statement.text, router_session);
       if (!route) return refuse(route.error());
+      if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
       writes |= route->writes;
       if (route->kind == RouteKind::kAnyShard && (effects & ~kEffectLocalConfig) == kEffectNone)
         continue;
@@ -428,7 +443,20 @@ void ShardedConversation::note_write(ShardId shard, bool writes) {
   if (writes && transaction_.open() && !transaction_.writer) transaction_.writer = shard;
 }
 
-RouterSession ShardedConversation::router_session() const {
+// The one place where a route that needs the key directory goes: its service is asked for
+// `route.lookups`, Router::learn() is told, and the unit, left unconsumed, is looked at again.
+ShardedConversation::Verdict ShardedConversation::look_up_keys(const Route& route) {
+  return refuse(no_directory(route));
+}
+
+Error ShardedConversation::no_directory(const Route& route) const {
+  const std::string& keyspace = router_.topology().keyspaces[route.lookups.front().keyspace].name;
+  return {sqlstate::kObjectNotInPrerequisiteState,
+          "keyspace \"" + keyspace + "\" is a directory, and no directory service is configured",
+          "Give the keyspace another strategy, or configure the directory."};
+}
+
+RouterSession ShardedConversation::router_session() {
   RouterSession out;
   out.standard_conforming_strings = session_.standard_conforming_strings();
   const NameValues& known = *session_.state().known;
@@ -437,14 +465,14 @@ RouterSession ShardedConversation::router_session() const {
   out.same_encoding = !client || !server || *client == *server;
   out.embeds_ascii = client && encoding_embeds_ascii(*client);
   const NameValues& settings = *session_.state().settings.current();
-  out.default_search_path =
-      settings.find("search_path") == nullptr && !transaction_.has_set("search_path");
+  search_path_.tell(settings, transaction_.local("search_path"), credentials_.user,
+                    router_.topology(), out);
   if (const std::string* digits = settings.find("extra_float_digits")) {
     // As it was set: "SET extra_float_digits = 0" and the like round.
     out.exact_floats =
         digits->find_first_of("123") != std::string::npos && digits->find('-') == std::string::npos;
   }
-  out.exact_floats &= !transaction_.has_set("extra_float_digits");
+  out.exact_floats &= transaction_.local("extra_float_digits").empty();
   return out;
 }
 

@@ -23,6 +23,7 @@
 #include "proxy/session/fan_out.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/shard_transaction.h"
+#include "proxy/session/tracked_search_path.h"
 #include "router/router.h"
 
 namespace pgshunt {
@@ -82,6 +83,7 @@ class ShardedConversation final : public Conversation,
   Result<Part> next_part(std::string_view batch);
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
+  StatementPtr under_search_path(std::string_view name, StatementPtr statement);
   Status remember_statement(const ParseView& parse);
   void close_statement(std::string_view body);
   Result<Route> route_bind(const BindView& bind, const Statement& statement);
@@ -111,7 +113,9 @@ class ShardedConversation final : public Conversation,
   Status check_write(ShardId shard, bool writes) const;
   void note_write(ShardId shard, bool writes);
   std::vector<ServerLink*> enlisted_links();
-  RouterSession router_session() const;
+  RouterSession router_session();
+  Verdict look_up_keys(const Route& route);
+  Error no_directory(const Route& route) const;
   TransactionStatus status() const;
   void reply(std::string_view tag);
   void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);
@@ -126,6 +130,7 @@ class ShardedConversation final : public Conversation,
   Router& router_;
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
   ShardTransaction transaction_;
+  TrackedSearchPath search_path_;
 
   ServerLink* running_ = nullptr;    // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;  // or this does

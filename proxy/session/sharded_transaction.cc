@@ -143,6 +143,8 @@ ShardedConversation::Verdict ShardedConversation::say_to_transaction(
   } else {
     transaction_.set_local(statement.name, statement.text);
   }
+  // What is prepared now names other tables than it does for everybody else.
+  session_.state().has_local_settings |= statement.name == "search_path";
   return verdict;
 }
 
@@ -190,6 +192,7 @@ void ShardedConversation::finish_transaction(bool failed) {
     transaction_.end();
   }
   portals_.clear();
+  session_.state().has_local_settings = (session_.state().pins & kEffectSetConfig) != 0;
 }
 
 void ShardedConversation::on_fan_out_done(FanOut& fan_out) {

@@ -60,7 +60,9 @@ class CopyPlanning : public ::testing::Test {
     return outputs;
   }
 
-  ShardId owner(std::int64_t key) const { return topology_->owner(0, hash_int8(key)); }
+  ShardId owner(std::int64_t key) const {
+    return topology_->keyspaces[0].hash()->owners[hash_int8(key) & (kBucketCount - 1)];
+  }
 
   std::shared_ptr<const Topology> topology_ = test_topology();
   std::shared_ptr<const CopyPlan> copy_;

@@ -35,8 +35,8 @@ Result<KeyLocation> locate_by_hash(const Keyspace& keyspace, const HashPlacement
 
 }  // namespace
 
-Result<KeyLocation> locate_key(const Keyspace& keyspace, const KeySource& source,
-                               const KeyInput& input, KeyUse use, std::string& key) {
+Result<KeyLocation> locate_key_apart(const Keyspace& keyspace, const KeySource& source,
+                                     const KeyInput& input, KeyUse use, std::string& key) {
   if (const HashPlacement* placement = keyspace.hash()) {
     return locate_by_hash(keyspace, *placement, source, input, use, key);
   }

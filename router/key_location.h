@@ -28,13 +28,38 @@ struct KeyLocation {
 // Errors as hash_key()'s. `key` is scratch that keeps its capacity: it holds the canonical key
 // afterwards, unless the keyspace is one of buckets. Allocates nothing beyond it, but for a long
 // numeric or bytea.
-Result<KeyLocation> locate_key(const Keyspace& keyspace, const KeySource& source,
-                               const KeyInput& input, KeyUse use, std::string& key);
+inline Result<KeyLocation> locate_key(const Keyspace& keyspace, const KeySource& source,
+                                      const KeyInput& input, KeyUse use, std::string& key);
 
 // Why a row with such a key cannot be stored (kNobodys), naming keyspace and key.
 Error nobodys_key(const Keyspace& keyspace, std::string_view key);
 
 // A key as a person writes it in the configuration, in its canonical form.
 Result<std::string> parse_key(ShardKeyType type, std::string_view text);
+
+// The rest of locate_key(): all but plain buckets.
+Result<KeyLocation> locate_key_apart(const Keyspace& keyspace, const KeySource& source,
+                                     const KeyInput& input, KeyUse use, std::string& key);
+
+// In line because nearly every statement comes through here.
+inline Result<KeyLocation> locate_key(const Keyspace& keyspace, const KeySource& source,
+                                      const KeyInput& input, KeyUse use, std::string& key) {
+  const HashPlacement* buckets = keyspace.hash();
+  if (buckets == nullptr || !buckets->overrides.empty()) {
+    return locate_key_apart(keyspace, source, input, use, key);
+  }
+  const auto hash = hash_key(keyspace.key_type, source, input, use);
+  if (!hash) return hash.error();
+  switch (hash->kind) {
+    case KeyHash::Kind::kHash:
+      return KeyLocation{KeyLocation::Kind::kShard,
+                         buckets->owners[hash->hash & (kBucketCount - 1)]};
+    case KeyHash::Kind::kNoMatch:
+      return KeyLocation{KeyLocation::Kind::kNoMatch, 0};
+    case KeyHash::Kind::kNull:
+      break;
+  }
+  return KeyLocation{};
+}
 
 }  // namespace pgshunt

@@ -35,8 +35,9 @@ Error null_key() {
 }
 
 // What a source says, or what is wrong with it.
-Result<KeyInput> input_of(const KeySource& source, ShardKeyType type, ParameterValues& values,
-                          const RouterSession& session) {
+[[gnu::always_inline]] inline Result<KeyInput> input_of(const KeySource& source, ShardKeyType type,
+                                                        ParameterValues& values,
+                                                        const RouterSession& session) {
   KeyInput input;
   if (source.kind == KeySource::Kind::kConstant) {
     input = source.constant_input();

@@ -107,8 +107,14 @@ struct ListPlacement {
   std::optional<ShardId> find(std::string_view key) const;
 };
 
-// What a directory does with a key that it has not seen.
-enum class NewKeyPolicy : std::uint8_t { kHash, kLeastLoaded, kFixed, kRefuse };
+// What a directory does with a key that it has not seen. On disk: numbers must not change or be used
+// again.
+enum class NewKeyPolicy : std::uint8_t {
+  kHash = 1,         // the owner of its bucket
+  kLeastLoaded = 2,  // the open shard with the fewest keys of the keyspace; of equals the lowest id
+  kFixed = 3,
+  kRefuse = 4,
+};
 
 // Key to shard is kept in the key directory, which is asked through router/key_directory.h.
 struct DirectoryPlacement {

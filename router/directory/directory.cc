@@ -74,7 +74,7 @@ Result<StableShardId> place_new_key(const ShardMap& map, const KeyspaceRecord& k
                                     NewKeyPolicy policy, std::string_view encoded,
                                     const KeyCounts& counts) {
   switch (policy) {
-    case NewKeyPolicy::kByHash: {
+    case NewKeyPolicy::kHash: {
       const auto hash = hash_encoded_key(keyspace.key_type, encoded);
       return open_shard(map, keyspace.owners[hash & (kBucketCount - 1)]);
     }

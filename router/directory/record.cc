@@ -134,7 +134,7 @@ bool read_buckets(std::string_view payload, KeyspaceRecord& keyspace) {
 }
 
 bool read_range(std::string_view key, std::string_view payload, KeyspaceRecord& keyspace) {
-  KeyRange range;
+  RangeRecord range;
   if (payload.size() < 3) return false;
   range.shard = load_be16(payload.data());
   if (!read_optional(key.substr(3), range.from) || !read_optional(payload.substr(2), range.to)) {
@@ -279,7 +279,7 @@ Records map_records(const ShardMap& map) {
     std::string owners;
     for (const StableShardId owner : keyspace.owners) append16(owners, owner);
     records[tagged(Tag::kBuckets, keyspace.id)] = owners;
-    for (const KeyRange& range : keyspace.ranges) {
+    for (const RangeRecord& range : keyspace.ranges) {
       std::string key = tagged(Tag::kRange, keyspace.id);
       append_optional(key, range.from);
       std::string payload = shard_payload(range.shard);

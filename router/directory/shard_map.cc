@@ -119,7 +119,7 @@ Status check_ranges(const KeyspaceRecord& keyspace) {
     return bound ? "'" + encoded_key_text(keyspace.key_type, *bound) + "'" : "unbounded";
   };
   for (std::size_t i = 0; i < keyspace.ranges.size(); ++i) {
-    const KeyRange& range = keyspace.ranges[i];
+    const RangeRecord& range = keyspace.ranges[i];
     for (const auto& bound : {range.from, range.to}) {
       if (bound && !is_encoded_key(keyspace.key_type, *bound)) {
         return refuse("a range of keyspace \"" + keyspace.name + "\" has a bound that is no key");
@@ -130,7 +130,7 @@ Status check_ranges(const KeyspaceRecord& keyspace) {
                     " to " + show(range.to) + " is empty");
     }
     if (i == 0) continue;
-    const KeyRange& before = keyspace.ranges[i - 1];
+    const RangeRecord& before = keyspace.ranges[i - 1];
     if (!before.to || !range.from || *before.to > *range.from) {
       return refuse("keyspace \"" + keyspace.name + "\": the range from " + show(range.from) +
                     " overlaps the one before it or stands before it");
@@ -167,7 +167,7 @@ std::string_view name_of(KeyspaceKind kind) {
 
 std::string_view name_of(NewKeyPolicy policy) {
   switch (policy) {
-    case NewKeyPolicy::kByHash:
+    case NewKeyPolicy::kHash:
       return "hash";
     case NewKeyPolicy::kLeastLoaded:
       return "least-loaded";
@@ -188,7 +188,7 @@ std::optional<KeyspaceKind> keyspace_kind_named(std::string_view name) {
 }
 
 std::optional<NewKeyPolicy> new_key_policy_named(std::string_view name) {
-  for (const auto policy : {NewKeyPolicy::kByHash, NewKeyPolicy::kLeastLoaded, NewKeyPolicy::kFixed,
+  for (const auto policy : {NewKeyPolicy::kHash, NewKeyPolicy::kLeastLoaded, NewKeyPolicy::kFixed,
                             NewKeyPolicy::kRefuse}) {
     if (name_of(policy) == name) return policy;
   }
@@ -220,7 +220,7 @@ Status check_map(const ShardMap& map) {
       return refuse(where + ": the fixed shard for new keys is no shard");
     }
     if (const Status ranges = check_ranges(keyspace); !ranges) return ranges.error();
-    for (const KeyRange& range : keyspace.ranges) {
+    for (const RangeRecord& range : keyspace.ranges) {
       if (!known(range.shard)) return refuse(where + ": a range's shard is no shard");
     }
     for (const auto* entries : {&keyspace.values, &keyspace.overrides}) {

@@ -16,6 +16,7 @@
 
 #include "protocol/result.h"
 #include "router/key_type.h"
+#include "router/placement.h"
 #include "router/topology.h"
 
 namespace pgshunt {
@@ -23,19 +24,12 @@ namespace pgshunt {
 using StableShardId = std::uint16_t;  // 0: none
 using KeyspaceId = std::uint16_t;     // 0: none
 
-// The following enums are on disk: numbers must not change or be used again.
+// The following enums, and NewKeyPolicy, are on disk: numbers must not change or be used again.
 enum class ShardState : std::uint8_t {
   kOpen = 1,
   kClosed = 2,  // keeps the keys it has and gets no new ones
 };
 enum class KeyspaceKind : std::uint8_t { kHash = 1, kRange = 2, kList = 3, kDirectory = 4 };
-// Where a key goes that a directory keyspace does not know yet.
-enum class NewKeyPolicy : std::uint8_t {
-  kByHash = 1,       // the owner of its bucket
-  kLeastLoaded = 2,  // the open shard with the fewest keys of the keyspace; of equals the lowest id
-  kFixed = 3,
-  kRefuse = 4,
-};
 
 std::string_view name_of(KeyspaceKind kind);
 std::string_view name_of(NewKeyPolicy policy);
@@ -49,7 +43,7 @@ struct ShardRecord {
 };
 
 // `[from, to)` of encoded keys. No value: unbounded.
-struct KeyRange {
+struct RangeRecord {
   std::optional<std::string> from;
   std::optional<std::string> to;
   StableShardId shard = 0;
@@ -60,11 +54,11 @@ struct KeyspaceRecord {
   std::string name;
   ShardKeyType key_type = ShardKeyType::kInt8;
   KeyspaceKind kind = KeyspaceKind::kHash;
-  NewKeyPolicy policy = NewKeyPolicy::kByHash;
+  NewKeyPolicy policy = NewKeyPolicy::kHash;
   StableShardId fixed_shard = 0;  // kFixed
-  // By bucket, of stable ids. Used by kHash and by kDirectory with kByHash; there for all kinds.
+  // By bucket, of stable ids. Used by kHash and by kDirectory with kHash; there for all kinds.
   std::array<StableShardId, kBucketCount> owners{};
-  std::vector<KeyRange> ranges;                    // kRange: sorted, without overlaps
+  std::vector<RangeRecord> ranges;                 // kRange: sorted, without overlaps
   std::map<std::string, StableShardId> values;     // kList: by encoded key
   std::optional<StableShardId> value_default;      // kList
   std::map<std::string, StableShardId> overrides;  // by encoded key; looked at before all else
@@ -95,7 +89,7 @@ struct AddKeyspace {
   std::string name;
   ShardKeyType key_type;
   KeyspaceKind kind;
-  NewKeyPolicy policy = NewKeyPolicy::kByHash;
+  NewKeyPolicy policy = NewKeyPolicy::kHash;
   StableShardId fixed_shard = 0;
 };
 struct SetPolicy {
@@ -109,7 +103,7 @@ struct SetOwners {
 };
 struct SetRanges {
   KeyspaceId keyspace;
-  std::vector<KeyRange> ranges;
+  std::vector<RangeRecord> ranges;
 };
 struct SetValues {
   KeyspaceId keyspace;

@@ -47,7 +47,7 @@ TEST(DirectoryCrashChild, DISABLED_Writes) {
     if (n % 7 == 3) {
       const std::uint64_t epoch = directory->map()->epoch;
       const map_change::SetJob job{1, std::to_string(epoch + 1)};
-      if (!directory->apply(epoch, {job, map_change::SetPolicy{2, NewKeyPolicy::kByHash}})) abort();
+      if (!directory->apply(epoch, {job, map_change::SetPolicy{2, NewKeyPolicy::kHash}})) abort();
     }
     write_batch(*directory, n);
     char acknowledged[8];

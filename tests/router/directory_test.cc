@@ -83,7 +83,7 @@ TEST(Directory, PlacesNewKeysByPolicy) {
   EXPECT_EQ(*directory->assign(kUsers, user_key(100), NewKeyPolicy::kFixed), 2);
   const std::string key = user_key(101);
   const auto hash = hash_encoded_key(ShardKeyType::kInt8, key);
-  EXPECT_EQ(*directory->assign(kUsers, key, NewKeyPolicy::kByHash),
+  EXPECT_EQ(*directory->assign(kUsers, key, NewKeyPolicy::kHash),
             directory->map()->keyspace(kUsers)->owners[hash % kBucketCount]);
   EXPECT_FALSE(directory->assign(kUsers, user_key(102), NewKeyPolicy::kRefuse));
   EXPECT_EQ(found(*directory, 102), 0);

@@ -108,6 +108,10 @@ class Strategies : public ::testing::Test {
         return "every";
       case RouteKind::kLookup:
         return "lookup";
+      case RouteKind::kCopySplit:
+        return "split";
+      case RouteKind::kCopyMerge:
+        return "merge";
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
         break;

@@ -230,7 +230,9 @@ std::string_view severity_name(Severity severity);
 void append_error_response(std::string& out, Severity severity, const Sqlstate& code,
                            std::string_view message, std::string_view detail = {},
                            std::string_view hint = {});
-void append_error_response(std::string& out, Severity severity, const Error& error);
+// `context`: what the server was doing, for CONTEXT.
+void append_error_response(std::string& out, Severity severity, const Error& error,
+                           std::string_view context = {});
 void append_notice_response(std::string& out, Severity severity, const Sqlstate& code,
                             std::string_view message, std::string_view detail = {},
                             std::string_view hint = {});

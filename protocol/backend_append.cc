@@ -8,7 +8,8 @@ namespace {
 void append_empty(std::string& out, char type) { FrameWriter frame(out, type); }
 
 void append_fields(std::string& out, char type, Severity severity, const Sqlstate& code,
-                   std::string_view message, std::string_view detail, std::string_view hint) {
+                   std::string_view message, std::string_view detail, std::string_view hint,
+                   std::string_view context = {}) {
   FrameWriter frame(out, type);
   auto field = [&frame](char field_code, std::string_view value) {
     frame.u8(field_code);
@@ -20,6 +21,7 @@ void append_fields(std::string& out, char type, Severity severity, const Sqlstat
   field(error_field::kMessage, message);
   if (!detail.empty()) field(error_field::kDetail, detail);
   if (!hint.empty()) field(error_field::kHint, hint);
+  if (!context.empty()) field(error_field::kWhere, context);
   frame.u8(0);
 }
 
@@ -57,8 +59,10 @@ void append_error_response(std::string& out, Severity severity, const Sqlstate& 
   append_fields(out, backend::kErrorResponse, severity, code, message, detail, hint);
 }
 
-void append_error_response(std::string& out, Severity severity, const Error& error) {
-  append_fields(out, backend::kErrorResponse, severity, error.code, error.message, {}, error.hint);
+void append_error_response(std::string& out, Severity severity, const Error& error,
+                           std::string_view context) {
+  append_fields(out, backend::kErrorResponse, severity, error.code, error.message, {}, error.hint,
+                context);
 }
 
 void append_notice_response(std::string& out, Severity severity, const Sqlstate& code,

@@ -37,6 +37,13 @@ class CopyLines {
   }
   // The client's line that is `line` of what `shard` was sent; nothing if it is not remembered.
   std::optional<std::uint64_t> find(ShardId shard, std::uint64_t line) const;
+  struct Mention {
+    std::uint64_t number = 0;
+    std::size_t begin = 0;  // of ", line 7"
+    std::size_t end = 0;
+  };
+  // The line that a CONTEXT about a COPY of `table` is about.
+  static std::optional<Mention> find_line(std::string_view table, std::string_view context);
   // A server's CONTEXT about a COPY of `table`, the line replaced, or left out if it is not known.
   std::string translate(ShardId shard, std::string_view table, std::string_view context) const;
 

@@ -42,6 +42,8 @@ class CopySplitter {
   bool finish(std::span<std::string> outputs);
 
   const CopyFailure& failure() const { return failure_; }
+  // How far the lines of the client's stream have been read.
+  std::uint64_t lines_read() const { return reader_.line_number(); }
   // The CONTEXT of a shard's error, in lines of the client's stream.
   std::string translate_context(ShardId shard, std::string_view context) const {
     return lines_.translate(shard, plan_->table, context);

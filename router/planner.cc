@@ -340,7 +340,7 @@ class Planner {
     }
     if (const Status same = check_same_everywhere(); !same) return same.error();
     plan_.kind = RouteKind::kEveryShard;
-    plan_.write_lock = static_cast<std::int64_t>(hash_bytes(table.schema + "." + table.name));
+    plan_.write_lock = write_lock(table);
     return Ok{};
   }
 
@@ -422,6 +422,11 @@ class Planner {
     return Ok{};
   }
 
+  // Writers of a reference table take turns by an advisory lock of this number.
+  static std::int64_t write_lock(const Table& table) {
+    return static_cast<std::int64_t>(hash_bytes(table.schema + "." + table.name));
+  }
+
   Status plan_copy_split(const SqlStatement& statement, const Table& table) {
     for (const Expr& where : statement.exprs) {
       if (const Status added = analysis_.add_expression(where); !added) return added.error();
@@ -430,6 +435,7 @@ class Planner {
     if (!copy) return copy.error();
     plan_.kind = RouteKind::kCopySplit;
     plan_.copy = std::make_shared<const CopyPlan>(std::move(*copy));
+    if (table.placement == TablePlacement::kReference) plan_.write_lock = write_lock(table);
     return Ok{};
   }
 

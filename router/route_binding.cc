@@ -258,6 +258,7 @@ Result<Route> bind_copy(const Topology& topology, const StatementPlanData& plan,
   route.writes = plan.writes;
   route.shards = topology.all_shards;
   route.copy = plan.copy;
+  route.write_lock = plan.write_lock;
   return route;
 }
 

@@ -138,7 +138,7 @@ class Router::Impl {
       : topology_(std::move(topology)), templates_(cached), statements_(cached) {}
 
   void set_topology(std::shared_ptr<const Topology> topology) { topology_ = std::move(topology); }
-  const Topology& topology() const { return *topology_; }
+  const std::shared_ptr<const Topology>& topology() const { return topology_; }
   void set_directory(const KeyDirectory* directory) { context_.directory = directory; }
   void learn(const KeyLookup& lookup, KeyPlace place) {
     context_.learned.learn(topology_->epoch, lookup, place);
@@ -291,7 +291,8 @@ Router::~Router() = default;
 void Router::set_topology(std::shared_ptr<const Topology> topology) {
   impl_->set_topology(std::move(topology));
 }
-const Topology& Router::topology() const { return impl_->topology(); }
+const Topology& Router::topology() const { return *impl_->topology(); }
+const std::shared_ptr<const Topology>& Router::shared_topology() const { return impl_->topology(); }
 void Router::set_directory(const KeyDirectory* directory) { impl_->set_directory(directory); }
 void Router::learn(const KeyLookup& lookup, KeyPlace place) { impl_->learn(lookup, place); }
 Router::Counters Router::counters() const { return impl_->counters(); }

@@ -43,8 +43,8 @@ struct Route {
   // kScatter only; null otherwise. Valid as long as the plan (prepared) or until the router's next
   // call (simple).
   const MergeSpec* merge = nullptr;
-  // kEveryShard: the key of an advisory lock that writers of the table hold on the first shard, so
-  // that all shards see their writes in one order.
+  // kEveryShard, and kCopySplit into such a table: the key of an advisory lock that its writers
+  // hold on the first shard, so that all shards see their writes in one order.
   std::int64_t write_lock = 0;
   RowWindow window;  // kScatter: LIMIT and OFFSET, values bound
   // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
@@ -84,6 +84,8 @@ class Router {
   // The next calls use this map. Cached templates of an older epoch are dropped as they are met.
   void set_topology(std::shared_ptr<const Topology> topology);
   const Topology& topology() const;
+  // The same, for what outlives the next map.
+  const std::shared_ptr<const Topology>& shared_topology() const;
   // Of directory keyspaces; must outlive the router. Without one every key is looked up.
   void set_directory(const KeyDirectory* directory);
   // The answer to one lookup of a kLookup route, kShard or kAbsent.

@@ -32,6 +32,8 @@ struct ShardedConversation::Part {
   bool writes = false;
   bool ddl = false;
   bool moves_names = false;  // sets search_path
+  bool copies = false;     // kEverywhere: it is a COPY
+  bool copies_in = false;  // FROM STDIN
   std::uint32_t effects = kEffectNone;
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
@@ -261,17 +263,19 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         } else {
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
-          if (route->copy) {
-            return fails(copy_not_supported(), own_parse != kNone ? own_parse : begin);
-          }
           if (route->kind == RouteKind::kLookup) {
             // As look_up_keys(): what comes before it has its answers first.
             return fails(no_directory(*route), own_parse != kNone ? own_parse : begin);
           }
-          if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
+          if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
+              route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
+            if (fits) {
+              part.copies = route->copy != nullptr;
+              part.copies_in = route->kind == RouteKind::kCopySplit;
+            }
           } else {
             fits = place(Part::Way::kShard, shard_of(*route, statement->effect.effects));
           }
@@ -352,6 +356,9 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   std::size_t at = 0;
   Message message;
   taken = batch.size();
+  if (std::exchange(ignore_sync_, false) && batch[0] == frontend::kSync) {
+    return Verdict::kTaken;  // of a COPY that has failed since
+  }
   if (skipping_) {
     if (static_cast<unsigned char>(batch[batch.size() - 5]) != frontend::kSync) {
       return Verdict::kTaken;
@@ -379,10 +386,13 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   if (transaction_.failed() && part->way != Part::Way::kControl && part->executes) {
     return refuse_batch(failed_transaction_error(), batch, taken);
   }
-  if (!transaction_.open() && part->writes && part->executes && !part->synced) {
+  // A COPY FROM ignores the Sync behind it, unless it fails to begin.
+  sync_behind_copy_ = part->copies_in && part->synced;
+  if (!transaction_.open() && part->writes && part->executes &&
+      (!part->synced || part->copies_in)) {
     transaction_.begin_implicit();
   }
-  if (transaction_.implicit() && part->synced) {
+  if (sync_behind_copy_ || (transaction_.implicit() && part->synced)) {
     // The Sync comes by itself then, and ends it.
     constexpr std::size_t kSyncSize = kFrameHeaderSize;
     part->synced = false;
@@ -488,6 +498,12 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
         break;
       case frontend::kDescribe: {
         const auto target = decode_describe(message.body);
+        if (target && part.copies) {
+          if (target->kind == TargetKind::kStatement)
+            append_parameter_description(plan.preface, {});
+          append_no_data(plan.preface);
+          break;
+        }
         if (!target || target->kind == TargetKind::kStatement) {
           return refuse({sqlstate::kFeatureNotSupported,
                          "a statement that fans out must be described before it is bound",
@@ -500,7 +516,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
         // A limit on the unnamed portal means the first rows, mostly one, and no others. A named
         // one is there to be continued.
         const auto execute = decode_execute(message.body);
-        if (execute && execute->max_rows != 0) {
+        if (execute && execute->max_rows != 0 && !part.copies) {
           if (!execute->portal.empty()) return refuse(no_portions_error());
           plan.max_rows = execute->max_rows;
         }
@@ -516,6 +532,18 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   if (!bind || !prepared) return refuse({sqlstate::kProtocolViolation, "nothing was bound", {}});
   const auto route = route_bind(*bind, *prepared);
   if (!route) return refuse(route.error());
+  if (part.copies && !part.executes) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "a COPY over several shards must be executed before the Sync behind its Bind",
+                   {}});
+  }
+  if (part.copies && bind->values.size() != prepared->types.size()) {
+    return refuse({sqlstate::kProtocolViolation,
+                   "bind message supplies " + std::to_string(bind->values.size()) +
+                       " parameters, but prepared statement \"" + std::string(bind->statement) +
+                       "\" requires " + std::to_string(prepared->types.size()),
+                   {}});
+  }
   const bool writes = route->kind == RouteKind::kEveryShard;
   plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;
   if (writes) plan.order = FanOutPlan::Order::kFirstAlone;
@@ -532,6 +560,11 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   }
 
   if (transaction_.open()) portals_[std::string(bind->portal)] = kManyShards;
+  if (route->copy) {
+    session_.enqueue(plan.preface);
+    begin_copy(*route, shards, prepared->text);
+    return Verdict::kTaken;
+  }
 
   // Hidden columns come in text; a list of formats of one entry stands for all as it is.
   std::string formats(2, '\0');

@@ -70,6 +70,7 @@ ShardedConversation::ShardedConversation(Session& session, const ServerCredentia
 ShardedConversation::~ShardedConversation() {
   // A fan-out gives its servers back to their links, which then close what is not clean.
   fan_out_.reset();
+  copy_.reset();
   session_.state().planner = nullptr;
 }
 
@@ -79,6 +80,12 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
   while (at < bytes.size()) {
     const std::string_view rest = bytes.substr(at);
+    if (copy_in_) {
+      const std::size_t served = serve_copy(rest);
+      if (served == 0) break;
+      at += served;
+      continue;
+    }
     const bool copying =
         running_ && running_->ready() && running_->backend()->tracker.copy() == CopyState::kIn;
     if (passing_ > 0) {
@@ -88,7 +95,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       at += step;
       continue;
     }
-    if ((running_ || fan_out_) && !copying) break;
+    if ((running_ || fan_out_ || copy_) && !copying) break;
     FrameHeader header;
     const FrameStatus status = read_frontend_header(rest, FrontendPhase::kReady, header);
     if (status == FrameStatus::kNeedMore) break;
@@ -148,6 +155,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
 
 std::size_t ShardedConversation::flush_copy(std::size_t consumed) {
   if (running_ && running_->ready()) running_->flush();
+  if (copy_in_) copy_in_->flush();
   return consumed;
 }
 
@@ -203,8 +211,8 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     scan.next(statement);
     const auto route = router_.route(statement.text, router_session);
     if (!route) return refuse(route.error());
-    if (route->copy) return refuse(copy_not_supported());
     if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
+    if (route->copy) return run_copy(*route, sql);
     if (statement.verb == Verb::kDdl) note_ddl();
     if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
@@ -589,6 +597,7 @@ void ShardedConversation::on_link_drained(ServerLink&) { session_.resume(); }
 
 void ShardedConversation::on_client_slow(bool slow) {
   if (fan_out_) fan_out_->client_slow(slow);
+  if (copy_) copy_->client_slow(slow);
   if (!running_) return;
   if (slow) {
     running_->pause_replies();
@@ -608,6 +617,8 @@ void ShardedConversation::deliver(std::string_view message) {
 void ShardedConversation::on_cancel() {
   if (fan_out_) {
     fan_out_->cancel();
+  } else if (copy_) {
+    copy_->cancel();
   } else if (running_) {
     running_->cancel_request();
   } else if (waiting_since() != TimePoint{}) {
@@ -617,11 +628,11 @@ void ShardedConversation::on_cancel() {
 }
 
 bool ShardedConversation::idle() const {
-  return !running_ && !fan_out_ && !transaction_.open() && waiting_since() == TimePoint{};
+  return !running_ && !fan_out_ && !copy_ && !transaction_.open() && waiting_since() == TimePoint{};
 }
 
 bool ShardedConversation::idle_in_transaction() const {
-  return transaction_.open() && !running_ && !fan_out_;
+  return transaction_.open() && !running_ && !fan_out_ && !copy_;
 }
 
 TimePoint ShardedConversation::waiting_since() const {

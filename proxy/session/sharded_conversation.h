@@ -20,6 +20,7 @@
 
 #include "proxy/auth/credentials.h"
 #include "proxy/session/conversation.h"
+#include "proxy/session/copy_in.h"
 #include "proxy/session/fan_out.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/shard_transaction.h"
@@ -31,6 +32,7 @@ namespace pgshunt {
 class ShardedConversation final : public Conversation,
                                   public LinkOwner,
                                   public FanOutOwner,
+                                  public CopyFanOutOwner,
                                   public StatementPlanner {
  public:
   ShardedConversation(Session& session, const ServerCredentials& credentials);
@@ -53,6 +55,8 @@ class ShardedConversation final : public Conversation,
   void on_link_request_done(ServerLink& link) override;
   void on_link_drained(ServerLink& link) override;
   void on_fan_out_done(FanOut& fan_out) override;
+  void on_copy_in_started() override;
+  void on_copy_done(CopyFanOut& copy) override;
 
   Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) override;
 
@@ -75,6 +79,11 @@ class ShardedConversation final : public Conversation,
   Verdict sync();
   Verdict refuse(const Error& error);
   std::size_t flush_copy(std::size_t consumed);
+
+  // COPY over several shards, sharded_copy.cc.
+  Verdict run_copy(const Route& route, std::string_view sql);
+  void begin_copy(const Route& route, std::span<const ShardId> shards, std::string_view sql);
+  std::size_t serve_copy(std::string_view bytes);
 
   // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
   // parts: runs of messages that go the same way.
@@ -132,17 +141,23 @@ class ShardedConversation final : public Conversation,
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
 
-  ServerLink* running_ = nullptr;    // serves the unit under way
-  std::unique_ptr<FanOut> fan_out_;  // or this does
+  ServerLink* running_ = nullptr;     // serves the unit under way
+  std::unique_ptr<FanOut> fan_out_;   // or this does
+  std::unique_ptr<CopyFanOut> copy_;  // or this
+  CopyIn* copy_in_ = nullptr;         // the same, if the client sends rows
   enum class After : std::uint8_t { kReply, kCommit, kCommitted, kReport, kEndTransaction };
   After after_ = After::kReply;
   std::string pending_reply_;  // to be sent when what follows has succeeded
   std::string pending_error_;  // the same, as a message
+  std::string end_reply_;      // what a silent end is followed by, if it succeeds
   bool ready_owed_ = true;     // the unit ends in ReadyForQuery
   bool forget_servers_ = false;
   bool silent_end_ = false;  // a Sync ends it, not a command
   bool chain_ = false;       // the transaction that is ending is followed by another
   bool skipping_ = false;    // to the next Sync
+  // Right behind the COPY FROM under way is a Sync, which COPY ignores once it has begun.
+  bool sync_behind_copy_ = false;
+  bool ignore_sync_ = false;
   std::size_t passing_ = 0;  // rest of a large CopyData message
   ServerLink* passing_to_ = nullptr;
 

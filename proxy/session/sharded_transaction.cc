@@ -166,6 +166,7 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   if (links.empty()) {
     finish_transaction(false);
     if (std::exchange(silent_end_, false)) {
+      worker_.client_out().append(std::exchange(end_reply_, {}));
       unit_done(false);
     } else {
       reply(tag);
@@ -274,6 +275,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     case After::kEndTransaction: {
       const bool committing = pending_reply_ == "COMMIT";
       const bool silent = std::exchange(silent_end_, false);
+      const std::string end_reply = std::exchange(end_reply_, {});
       const std::size_t participants = transaction_.shards().size();
       finish_transaction(failed);
       if (std::exchange(forget_servers_, false)) {
@@ -289,7 +291,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
              {}});
       } else if (failed) {
         out.append(complaint);
-      } else if (!silent) {
+      } else if (silent) {
+        out.append(end_reply);
+      } else {
         append_command_complete(out, pending_reply_);
       }
       unit_done(failed);

@@ -37,13 +37,6 @@ const Error& failed_transaction_error() {
   return error;
 }
 
-const Error& copy_not_supported() {
-  static const Error error{sqlstate::kFeatureNotSupported,
-                           "COPY over several shards is not supported",
-                           "Use INSERT or SELECT, or COPY on each shard."};
-  return error;
-}
-
 bool changes_session(Verb verb) {
   switch (verb) {
     case Verb::kSavepoint:

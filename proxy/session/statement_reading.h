@@ -18,8 +18,6 @@ inline constexpr std::string_view kSureToFail = "EXECUTE \"pgshunt nothing\"";
 
 // What everything but its end meets in a transaction that has failed.
 const Error& failed_transaction_error();
-// A COPY over several shards, which sessions cannot carry out yet.
-const Error& copy_not_supported();
 
 // Verbs whose completion changes what the proxy remembers.
 bool changes_session(Verb verb);

@@ -195,6 +195,10 @@ TEST(Backend, ErrorFieldsAreFoundByCode) {
   std::string copy;
   append_error_response(copy, Severity::kFatal, own);
   EXPECT_TRUE(decode_error_response(body_of(copy, 'E'))->fatal());
+  copy.clear();
+  append_error_response(copy, Severity::kError, own, "COPY t, line 7");
+  EXPECT_EQ(decode_error_response(body_of(copy, 'E'))->field(error_field::kWhere),
+            "COPY t, line 7");
 }
 
 TEST(Backend, UntranslatedSeverityDecides) {

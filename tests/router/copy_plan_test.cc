@@ -247,6 +247,10 @@ TEST(CopyLinesTest, AShardsLineIsTheClientsAgain) {
             "PL/pgSQL function f()\nCOPY t, line 5: \"x\"");
   EXPECT_EQ(lines.translate(1, "t", "COPY t, line 9"), "COPY t");
   EXPECT_EQ(lines.translate(1, "t", "something else"), "something else");
+  EXPECT_EQ(CopyLines::find_line("t", "COPY t, line 17, column a")->number, 17u);
+  EXPECT_FALSE(CopyLines::find_line("t", "COPY tt, line 17"));
+  EXPECT_FALSE(CopyLines::find_line("t", "COPY t, line x"));
+  EXPECT_FALSE(CopyLines::find_line("t", ""));
   for (std::uint64_t i = 0; i < CopyLines::kRemembered + 10; ++i) lines.add(0, row, i);
   EXPECT_EQ(lines.find(0, 2), std::nullopt);
   EXPECT_EQ(lines.find(0, 100), 98u);

@@ -362,7 +362,7 @@ class CopyDifferential : public ::testing::Test {
   int refused_ = 0;
 };
 
-TEST_F(CopyDifferential, DISABLED_TextAndCsv) {
+TEST_F(CopyDifferential, TextAndCsv) {
   int accepted = 0;
   int rounds = 0;
   for (const KeyCase& key : key_cases()) {
@@ -378,7 +378,7 @@ TEST_F(CopyDifferential, DISABLED_TextAndCsv) {
   EXPECT_LT(refused_, rounds / 3);
 }
 
-TEST_F(CopyDifferential, DISABLED_BinaryAndTheWayBack) {
+TEST_F(CopyDifferential, BinaryAndTheWayBack) {
   for (const KeyCase& key : key_cases()) {
     make_tables(key);
     std::string rows;

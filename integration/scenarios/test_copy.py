@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import decimal
 import io
+import random
 import struct
 import subprocess
 import threading
@@ -401,6 +402,69 @@ def test_errors(copies, name, way):
             assert count(client, "countries") == 0
     assert found["whole"] == found["parts"]
     assert not any(copies.each("users") + copies.each("countries") + copies.each("words"))
+
+
+def random_stream(chance, csv):
+    """Rows of users (id, name, score): mostly good ones."""
+    out = []
+    faulty = chance.random() < 0.5
+    for _ in range(chance.randrange(40)):
+        key = str(chance.randrange(-50, 2000))
+        name = chance.choice(["x", "", "two words", "Grüße", "notice"])
+        score = str(chance.randrange(100))
+        if csv and chance.random() < 0.3:
+            name = '"' + name + chance.choice(["\n", ",", '""', "\n\n"]) + '"'
+        elif not csv and chance.random() < 0.3:
+            name += chance.choice(["\\n", "\\\n", "\\t", "\\\\", "\\N"])
+        if faulty and chance.random() < 0.1:
+            key = chance.choice(["x", "", "1.5", "9999999999999999999", key + " ", "7", "7"])
+        if faulty and chance.random() < 0.1:
+            score = chance.choice(["x", "", "-100", "1e3", score + ("," if csv else "\t") + "more"])
+        out.append(("," if csv else "\t").join((key, name, score)))
+    text = "\n".join(out) + ("\n" if chance.random() < 0.8 else "")
+    if faulty and chance.random() < 0.2 and text:
+        at = chance.randrange(len(text))
+        text = text[:at] + chance.choice(["\n", "\r", "\\", '"', "\\.\n"]) + text[at:]
+    return text.encode()
+
+
+def in_chunks(chance, data):
+    while data:
+        size = chance.choice([1, 5, 50, 500, 5000])
+        yield data[:size]
+        data = data[size:]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_streams(copies, seed):
+    """A NULL key is told in words of the proxy's own."""
+    chance = random.Random(seed)
+    good = 0
+    with copies.wire("whole") as one, copies.wire() as other:
+        for number in range(40):
+            csv = chance.random() < 0.5
+            statement = CSV if csv else THREE
+            stream = random_stream(chance, csv)
+            end = chance.choice(["COMMIT", "ROLLBACK", None, None, None])
+            found = []
+            for client in (one, other):
+                if end:
+                    client.query("BEGIN")
+                answers = copy_in(client, statement, *in_chunks(chance, stream))
+                said = [(a.type, {kind: a.fields.get(kind) for kind in "CMDW"} if a.type == "E" else a.body)
+                        for a in answers if a.type in "ECZ"]
+                if end:
+                    said += [("C", tag) for tag in tags(client.ask(query(end)))]
+                found.append(said)
+            own = any(kind == "E" and body["C"] in ("0A000", "23502") for kind, body in found[1])
+            assert found[0] == found[1] or own, (seed, number, statement, stream)
+            good += found[0][0][0] == "C"
+            if own or chance.random() < 0.2:
+                if found[0] == found[1]:
+                    copies.check_same("users")
+                copies.empty()
+    copies.check_same("users")
+    assert 5 < good < 35
 
 
 def line_of(context):

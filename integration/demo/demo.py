@@ -254,7 +254,7 @@ class Demo:
                                        "pgbench_tellers, pgbench_history", dbname="bench")
         print("loading through pgshunt", flush=True)
         load.load_social(self.dsn("social"), USERS)
-        load.load_pgbench(self.dsn("bench"), self.proxy_folder)
+        load.load_pgbench(self.dsn("bench"))
         for name in SHARDS:
             for database in ("social", "bench"):
                 self.servers[name].execute("ANALYZE", dbname=database)

@@ -1,20 +1,19 @@
-"""Loads the demo's rows through the proxy, as an application would: SQL over several connections.
+"""Loads the demo's rows through the proxy by COPY, over several connections.
 
-Each user comes with three statements: the user, all posts, all comments. Every statement's rows
-have the one user's id as their key, so each goes to one shard."""
+The proxy spreads the rows of each COPY over the shards. Each chunk of users is one transaction on all
+of them: the users, their posts, the comments on these."""
 
+import csv
 import datetime
+import io
 import multiprocessing
 import random
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psycopg2
-import psycopg2.extras
 
-from harness.postgres import BIN
+from harness import wait_until
 
 COUNTRIES = {
     "AR": "Argentina", "AU": "Australia", "BR": "Brazil", "CA": "Canada", "CH": "Switzerland",
@@ -30,6 +29,7 @@ WORDS = ("the a my our this every morning coffee train garden city river music b
 BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 SPAN = 2 * 365 * 86400
 CONNECTIONS = 4
+CHUNK = 250  # users
 
 
 class Progress:
@@ -77,24 +77,49 @@ def user_rows(user, users):
     return row, posts, comments
 
 
+def copy_rows(cursor, table, columns, rows):
+    """All of them by one COPY."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    text.seek(0)
+    cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", text)
+
+
+def connect(dsn, table):
+    """A connection by which `table` can be copied into: pgshunt reads its columns' types shortly after
+    the start."""
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+
+    def known():
+        with connection.cursor() as cursor:
+            try:
+                cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO())
+                return True
+            except psycopg2.errors.FeatureNotSupported:
+                return False
+    wait_until(known)
+    return connection
+
+
 def _load_users(dsn, first, step, users, done, rows):
     """One worker: users first, first + step, ..., each with all that hangs on it."""
     connection = psycopg2.connect(dsn)
-    connection.autocommit = True
     written = 0
-    with connection.cursor() as cursor:
-        for user in range(first, users + 1, step):
-            row, posts, comments = user_rows(user, users)
-            for table, columns, values in (
-                    ("users", "id, name, country, created_at", [row]),
-                    ("posts", "user_id, id, body, created_at", posts),
-                    ("comments", "user_id, id, post_id, author_id, body, created_at", comments)):
-                if values:
-                    psycopg2.extras.execute_values(
-                        cursor, f"INSERT INTO {table} ({columns}) VALUES %s", values, page_size=1000)
-                    written += len(values)
-            with done.get_lock():
-                done.value += 1
+    mine = range(first, users + 1, step)
+    for start in range(0, len(mine), CHUNK):
+        chunk = mine[start:start + CHUNK]
+        made = [user_rows(user, users) for user in chunk]
+        tables = (("users", "id, name, country, created_at", [user for user, _, _ in made]),
+                  ("posts", "user_id, id, body, created_at", [row for _, posts, _ in made for row in posts]),
+                  ("comments", "user_id, id, post_id, author_id, body, created_at",
+                   [row for _, _, comments in made for row in comments]))
+        with connection, connection.cursor() as cursor:
+            for table, columns, values in tables:
+                copy_rows(cursor, table, columns, values)
+                written += len(values)
+        with done.get_lock():
+            done.value += len(chunk)
     with rows.get_lock():
         rows.value += written
     connection.close()
@@ -102,11 +127,9 @@ def _load_users(dsn, first, step, users, done, rows):
 
 def load_social(dsn, users):
     """Countries, then users with their posts and comments. Returns the number of rows."""
-    connection = psycopg2.connect(dsn)
-    connection.autocommit = True
+    connection = connect(dsn, "users")
     with connection.cursor() as cursor:
-        psycopg2.extras.execute_values(cursor, "INSERT INTO countries (code, name) VALUES %s",
-                                       list(COUNTRIES.items()))
+        copy_rows(cursor, "countries", "code, name", COUNTRIES.items())
     connection.close()
 
     done, rows = multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)
@@ -126,35 +149,18 @@ def load_social(dsn, users):
     return rows.value
 
 
-def load_pgbench(dsn, folder, accounts=100_000, clients=8):
-    """pgbench's tables at scale 1. It loads itself only by COPY and generate_series into one
-    server, so here a pgbench script inserts the accounts row by row, routed one by one."""
-    connection = psycopg2.connect(dsn)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO pgbench_branches (bid, bbalance) VALUES (1, 0)")
-        psycopg2.extras.execute_values(
-            cursor, "INSERT INTO pgbench_tellers (tid, bid, tbalance) VALUES %s",
-            [(teller, 1, 0) for teller in range(1, 11)])
-    connection.close()
-
-    # A client's variables last over its transactions: each counts through every eighth account.
-    script = Path(folder) / "accounts.sql"
-    script.write_text(f"\\set n :n + 1\n\\set aid :n * {clients} + :client_id + 1\n"
-                      "INSERT INTO pgbench_accounts (aid, bid, abalance, filler) "
-                      "VALUES (:aid, 1, 0, '');\n")
+def load_pgbench(dsn, accounts=100_000):
+    """pgbench's tables at scale 1. What pgbench itself does to load them (TRUNCATE, generate_series)
+    is for one server."""
+    connection = connect(dsn, "pgbench_accounts")
     progress = Progress("pgbench", accounts)
-    loader = subprocess.Popen(
-        [BIN / "pgbench", "--no-vacuum", "--protocol=prepared", "-D", "n=-1", "-c", str(clients),
-         "-j", "1", "-t", str(accounts // clients), "-P", "1", "-f", script, dsn],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    written, complaints = 0.0, []
-    for line in loader.stderr:  # progress: 1.0 s, 20123.4 tps, lat ...
-        if line.startswith("progress:"):
-            written += float(line.split(",")[1].split()[0])
-            progress.update(written)
-        else:
-            complaints.append(line)
-    if loader.wait() != 0:
-        raise RuntimeError(f"loading the pgbench tables failed: {''.join(complaints)}")
+    with connection.cursor() as cursor:
+        copy_rows(cursor, "pgbench_branches", "bid, bbalance", [(1, 0)])
+        copy_rows(cursor, "pgbench_tellers", "tid, bid, tbalance",
+                  [(teller, 1, 0) for teller in range(1, 11)])
+        for start in range(1, accounts + 1, 10_000):
+            copy_rows(cursor, "pgbench_accounts", "aid, bid, abalance, filler",
+                      [(account, 1, 0, "") for account in range(start, min(start + 10_000, accounts + 1))])
+            progress.update(start + 9_999)
+    connection.close()
     progress.finish(f"{accounts:,} accounts")

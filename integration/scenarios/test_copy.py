@@ -768,6 +768,18 @@ def test_memory_with_a_slow_shard(fragile):
         assert memory(fragile.proxy) - before < 20_000_000
 
 
+def test_memory_with_a_client_that_waits_for_nothing(copies):
+    """It sends its rows behind the statement, and a Sync only when all is said."""
+    with copies.wire(timeout=60) as client:
+        before = memory(copies.proxy)
+        client.send(extended("COPY words FROM STDIN"))
+        for start in range(0, 60_000, 1000):
+            client.send(copy_data("".join(f"{n} {'x' * 990}\t{n}\n" for n in range(start, start + 1000)).encode()))
+        assert memory(copies.proxy) - before < 20_000_000
+        client.send(copy_done(), sync())
+        assert tags(client.until_ready()) == ["COPY 60000"]
+
+
 def test_memory_with_a_slow_reader(copies):
     with copies.wire() as client:
         copy_in(client, "COPY words FROM STDIN",

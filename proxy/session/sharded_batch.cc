@@ -59,6 +59,13 @@ bool next_message(std::string_view batch, std::size_t& at, Message& out) {
   return true;
 }
 
+char last_type(std::string_view batch) {
+  std::size_t at = 0;
+  Message message;
+  while (next_message(batch, at, message)) continue;
+  return message.header.type;
+}
+
 // Where the portal of a statement that fanned out would be.
 constexpr ShardId kManyShards = std::numeric_limits<ShardId>::max();
 
@@ -360,9 +367,7 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
     return Verdict::kTaken;  // of a COPY that has failed since
   }
   if (skipping_) {
-    if (static_cast<unsigned char>(batch[batch.size() - 5]) != frontend::kSync) {
-      return Verdict::kTaken;
-    }
+    if (last_type(batch) != frontend::kSync) return Verdict::kTaken;
     skipping_ = false;
     return sync();
   }
@@ -414,7 +419,7 @@ ShardedConversation::Verdict ShardedConversation::refuse_batch(const Error& erro
                                                                std::string_view batch,
                                                                std::size_t& taken) {
   // The Sync that may end it is looked at by itself.
-  const bool synced = batch[batch.size() - kFrameHeaderSize] == frontend::kSync;
+  const bool synced = last_type(batch) == frontend::kSync;
   taken = batch.size() - (synced ? kFrameHeaderSize : 0);
   ready_owed_ = false;
   return refuse(error);

@@ -41,7 +41,8 @@ bool may_move_search_path(const StatementEffects& statement, const RouterSession
          statement.verb == Verb::kResetAll || statement.verb == Verb::kDiscardAll;
 }
 
-// Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet.
+// Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet. Rows of a
+// COPY end a batch too: what they are for is before them, and they are too many to wait for.
 std::size_t batch_size(std::string_view bytes) {
   std::size_t at = 0;
   while (true) {
@@ -49,6 +50,10 @@ std::size_t batch_size(std::string_view bytes) {
     if (read_frontend_header(bytes.substr(at), FrontendPhase::kReady, header) !=
         FrameStatus::kComplete) {
       return 0;
+    }
+    if (header.type == frontend::kCopyData || header.type == frontend::kCopyDone ||
+        header.type == frontend::kCopyFail) {
+      return at;
     }
     if (bytes.size() - at < header.frame_size()) return 0;
     at += header.frame_size();

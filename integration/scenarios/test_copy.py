@@ -357,6 +357,8 @@ WRONG = {
     "twice": (THREE, lines(30) + lines(1, 17), True),
     "check": (THREE, lines(7) + b"77\tx\t-100\n" + lines(7, 80), True),
     "carriage return": (THREE, lines(2) + b"7\tx\r\t1\n", True),
+    # The first line is known to end only when something follows, which is wrong as well.
+    "returns and newline": (CSV, b"1,a\r2,b,3\n", True),
     "end marker": (THREE, lines(2) + b"\\.x\n", True),
     "unterminated quote": (CSV, b'1,"a\n2,b,3\n', True),
     "lines in quotes": (CSV, b'1,"a\nb",1\n2,"c\n\n",2\n3,d,x\n', True),

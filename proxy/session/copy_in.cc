@@ -54,7 +54,8 @@ CopyIn::CopyIn(Session& session, CopyFanOutOwner& owner, CopyShards shards,
       plan_(plan),
       splitter_(topology, std::move(plan), router_session,
                 is_18_or_later(*sources_.front().backend)),
-      outputs_(topology->shards.size()) {
+      outputs_(topology->shards.size()),
+      last_bytes_(topology->shards.size(), '\0') {
   for (Source& source : sources_) {
     ask(source, sql_);
     // Writers of a reference table meet on its first shard, where they wait for each other.
@@ -118,7 +119,9 @@ void CopyIn::flush() {
   gathered_ = 0;
   for (Source& source : sources_) {
     std::string& output = outputs_[source.shard];
-    if (source.backend && !source.failed && !output.empty()) source.backend->send(output);
+    if (output.empty()) continue;
+    if (source.backend && !source.failed) source.backend->send(output);
+    last_bytes_[source.shard] = output.back();
     output.clear();
   }
   if (!copying() || !over_limit()) return;
@@ -205,7 +208,9 @@ void CopyIn::end(bool good) {
 void CopyIn::end_on(Source& source) {
   if (!source.backend || source.failed || source.finished) return;
   std::string message;
-  if (good_end_) {
+  // Lines that end in a carriage return: whether a line feed follows is open, and so is the last
+  // row, which CopyFail would leave unread. (It is rolled back all the same.)
+  if (good_end_ || last_bytes_[source.shard] == '\r') {
     append_copy_done(message);
   } else {
     append_copy_fail(message, kGivenUp);

@@ -63,6 +63,7 @@ class CopyIn final : public CopyFanOut {
   bool good_end_ = false;  // kEnding by CopyDone
   bool full_ = false;
   std::vector<std::string> outputs_;  // by shard
+  std::string last_bytes_;            // sent to each shard
   std::size_t gathered_ = 0;          // bytes taken since the last flush()
 };
 

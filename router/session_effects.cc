@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "router/code_effects.h"
 #include "router/sql_decode.h"
 #include "router/statement_reader.h"
 
@@ -88,61 +89,9 @@ bool is_temp_schema(std::string_view name) {
          (name.size() == kTemp.size() || name[kTemp.size()] == '_');
 }
 
-// Effects that nothing but the text tells of: a server cannot be asked for them later.
-constexpr std::uint32_t kNotSeenLater =
-    kEffectSetConfig | kEffectLocalConfig | kEffectRandomSeed | kEffectForeignSession;
-
-std::uint32_t effect_of_call(const SqlLexer& behind_name, std::string_view name) {
-  if (!kWatched.admits(name)) return kEffectNone;
-  for (const WatchedFunction& function : kWatchedFunctions) {
-    if (!word_is(name, function.name)) continue;
-    const bool local = function.effects == kEffectSetConfig && set_config_is_local(behind_name);
-    return (local ? std::uint32_t{kEffectLocalConfig} : function.effects) & kNotSeenLater;
-  }
-  return kEffectNone;
-}
-
-// SET or RESET, at the start of a statement: does it outlive the transaction?
-bool sets_for_session(SqlLexer behind_verb) {
-  SqlToken token;
-  behind_verb.next(token);
-  const std::string_view word = behind_verb.text(token);
-  return !word_is(word, "local") && !word_is(word, "transaction") && !word_is(word, "constraints");
-}
-
 bool is_string(TokenKind kind) {
   return kind == TokenKind::kString || kind == TokenKind::kEscapeString ||
          kind == TokenKind::kDollarString;
-}
-
-// What the code of a DO does that is not seen later. It is read as PL/pgSQL; strings behind EXECUTE
-// are code as well. Bits mean "may", so other languages are served by the names of functions.
-std::uint32_t effects_of_code(std::string_view code, unsigned levels) {
-  std::uint32_t effects = kEffectNone;
-  bool starts = true;  // a statement
-  bool executes = false;
-  SqlLexer lexer(code);
-  SqlToken token;
-  while (lexer.next(token)) {
-    const std::string_view text = lexer.text(token);
-    if (token.kind == TokenKind::kIdentifier) {
-      if (starts && (word_is(text, "set") || word_is(text, "reset")) && sets_for_session(lexer)) {
-        effects |= kEffectSetConfig;
-      }
-      executes |= word_is(text, "execute") || word_is(text, "do");
-      effects |= effect_of_call(lexer, text);
-      starts = word_is(text, "begin") || word_is(text, "then") || word_is(text, "else") ||
-               word_is(text, "loop");
-      continue;
-    }
-    if (executes && levels > 0 && is_string(token.kind)) {
-      std::string inner;
-      if (append_string(token.kind, text, inner)) effects |= effects_of_code(inner, levels - 1);
-    }
-    starts = lexer.is_symbol(token, ';');
-    executes &= !starts;
-  }
-  return effects;
 }
 
 }  // namespace
@@ -303,16 +252,18 @@ void StatementReader::skip_routine_body() {
 
 // DO, at whose verb the reader stands.
 void StatementReader::read_do() {
-  constexpr unsigned kLevels = 3;  // of strings that are executed
   out_.effects |= kEffectOpaque;
   SqlLexer ahead = lexer_;
   SqlToken token;
   while (ahead.next(token) && !ahead.is_symbol(token, ';')) {
     if (!is_string(token.kind)) continue;
     std::string code;
-    if (append_string(token.kind, ahead.text(token), code)) {
-      out_.effects |= effects_of_code(code, kLevels);
-    }
+    if (!append_string(token.kind, ahead.text(token), code)) continue;
+    CodeEffects inner;
+    read_code(code, inner);
+    out_.effects |= inner.effects;
+    // Nobody will know to ask for them.
+    if (!inner.settings.empty()) out_.effects |= kEffectSetConfig;
   }
 }
 

@@ -61,15 +61,17 @@ enum Effect : std::uint32_t {
   kEffectRandomSeed = 1u << 4,    // setseed(), SET seed
   // dblink_connect(), pg_replication_origin_session_setup(), temporary slots, base backups
   kEffectForeignSession = 1u << 5,
-  // set_config(..) in an expression, SET .. FROM CURRENT, settings made by the code of a DO: value
-  // not readable from the text. Not a set_config(.., true), whose setting goes with the
-  // transaction.
+  // set_config(..) in an expression, SET .. FROM CURRENT: value not readable from the text. In the
+  // code of a DO: a setting whose value the server cannot be asked for. Not a set_config(.., true),
+  // whose setting goes with the transaction.
   kEffectSetConfig = 1u << 6,
-  kEffectOpaque = 1u << 7,         // DO, CALL: may do any of the above unseen
+  kEffectOpaque = 1u << 7,         // DO: may do any of the above unseen
   kEffectMayRelease = 1u << 8,     // may undo one of the above: unlock, CLOSE, DROP, DISCARD
   kEffectSequenceWrite = 1u << 9,  // nextval(), setval(), INSERT, COPY FROM, UPDATE .. = DEFAULT
   kEffectSequenceRead = 1u << 10,  // currval(), lastval()
   kEffectLocalConfig = 1u << 11,   // set_config(.., true), which is a SET LOCAL
+  kEffectCall = 1u << 12,          // CALL: opaque, unless what the procedure does is known
+  kEffectPrepared = 1u << 13,      // a statement prepared by a function; never read from a text
 };
 
 // One statement of a (possibly multi-statement) query text. All views point into that text, or, for

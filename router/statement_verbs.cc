@@ -101,7 +101,7 @@ void StatementReader::read_verb() {
     case pack_word("do"):
       return read_do();
     case pack_word("call"):
-      out_.effects |= kEffectOpaque;
+      out_.effects |= kEffectCall;
       return;
     case pack_word("create"):
       return read_create();

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "proxy/pool/routine_watch.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {

@@ -23,6 +23,7 @@ namespace pgshunt {
 
 class Backend;
 class Pool;
+class RoutineReading;
 class Worker;
 
 // Who a backend's bytes go to.
@@ -136,10 +137,11 @@ class Backend final : public IoHandler {
   // Bytes of a message under way that are passed on (or dropped) without being looked at.
   std::size_t passing = 0;
   bool passing_forward = false;
-  TimePoint since{};                    // of the present state
-  TimePoint request_at{};               // when the oldest request under way was sent
-  std::uint32_t cancels_under_way = 0;  // CancelRequests whose fate is not known yet
-  bool close_when_idle = false;         // RECONNECT, RELOAD: not for the next client
+  TimePoint since{};                        // of the present state
+  TimePoint request_at{};                   // when the oldest request under way was sent
+  std::uint32_t cancels_under_way = 0;      // CancelRequests whose fate is not known yet
+  bool close_when_idle = false;             // RECONNECT, RELOAD: not for the next client
+  std::unique_ptr<RoutineReading> reading;  // while it tells what its routines do
 
  private:
   void read();

@@ -25,7 +25,9 @@ Pool::Pool(Worker& worker, std::shared_ptr<const PoolSpec> spec, std::shared_ptr
     : worker_(worker),
       spec_(std::move(spec)),
       gate_(std::move(gate)),
-      credentials_(std::move(credentials)) {}
+      credentials_(std::move(credentials)) {
+  if (spec_->watches_routines) routines_ = RoutineWatch::of(*spec_);
+}
 
 Pool::~Pool() = default;
 
@@ -36,6 +38,9 @@ void Pool::set_spec(std::shared_ptr<const PoolSpec> spec) {
                      was.startup_parameters != spec->startup_parameters ||
                      was.connect_query != spec->connect_query;
   spec_ = std::move(spec);
+  routines_ = spec_->watches_routines ? RoutineWatch::of(*spec_) : nullptr;
+  routines_version_ = 0;
+  routine_effects_.reset();
   if (moved) retire_all();
 }
 
@@ -115,11 +120,29 @@ Backend* Pool::take_idle(const NameValuesPtr& wanted) {
       run_query(*backend, spec_->config->server_check_query, Backend::State::kTested);
       continue;
     }
+    if (routines_ && routines_->due(now) && read_routines(*backend)) continue;
     backend->state = Backend::State::kActive;
     backend->since = now;
     return backend;
   }
   return nullptr;
+}
+
+// Its answer puts the server back in the pool.
+bool Pool::read_routines(Backend& backend) {
+  backend.reading = RoutineReading::begin(routines_, worker_.loop().now());
+  if (!backend.reading) return false;
+  run_query(backend, backend.reading->query(), Backend::State::kTested);
+  return true;
+}
+
+void Pool::update_routine_effects() {
+  routines_version_ = routines_->version();
+  routine_effects_ = routines_->effects();
+}
+
+void Pool::routines_changed() {
+  if (routines_) routines_->changed();
 }
 
 void Pool::give_back(Backend& backend) {
@@ -332,6 +355,12 @@ std::size_t Pool::on_backend_bytes(Backend& backend, std::string_view bytes) {
       return bytes.size();
     }
     const Reply reply = backend.tracker.on_message(header.type);
+    if (backend.reading && header.type == backend::kDataRow) backend.reading->add_row(body);
+    if (backend.reading && header.type == backend::kErrorResponse) {
+      const auto error = decode_error_response(body);
+      backend.reading->fail(error ? error->message() : std::string_view());
+      continue;
+    }
     if (header.type == backend::kErrorResponse || reply.outcome == ReplyOutcome::kViolation) {
       discard(backend, "its check or reset query failed");
       return bytes.size();
@@ -340,6 +369,10 @@ std::size_t Pool::on_backend_bytes(Backend& backend, std::string_view bytes) {
     const auto transaction = decode_ready_for_query(body);
     if (!transaction || *transaction != TransactionStatus::kIdle) break;
     backend.transaction = *transaction;
+    if (backend.reading) {
+      backend.reading->finish();
+      backend.reading.reset();
+    }
     if (backend.state == Backend::State::kReset) {
       backend.memory.settings = NameValues::empty();
       backend.memory.prepared.clear();
@@ -404,7 +437,10 @@ void Pool::opened(Backend& backend) {
       {.database = spec_->database, .user = spec_->user, .shard = spec_->shard},
       backend.identity.address + (backend.identity.tls.empty() ? "" : " " + backend.identity.tls));
   Extra* const extra = find_extra(backend);
-  if (!extra) return make_available(backend);
+  if (!extra) {
+    if (routines_ && routines_->due(worker_.loop().now()) && read_routines(backend)) return;
+    return make_available(backend);
+  }
   if (!extra->waiter) return discard(backend, "nobody wants it any more");
   extra->opening = false;
   backend.state = Backend::State::kActive;

@@ -15,6 +15,7 @@
 #include "proxy/net/socket.h"
 #include "proxy/pool/backend.h"
 #include "proxy/pool/pool_gate.h"
+#include "proxy/pool/routine_watch.h"
 #include "proxy/pool/statistics.h"
 
 namespace pgshunt {
@@ -38,6 +39,8 @@ struct PoolSpec {
   std::shared_ptr<const TlsContext> tls;
   std::vector<std::pair<std::string, std::string>> startup_parameters;
   std::string connect_query;
+  // Sessions share its servers: what its routines do to them must be known.
+  bool watches_routines = false;
   std::shared_ptr<const Config> config;  // time-outs and the like
 };
 
@@ -76,6 +79,16 @@ class Pool final : public BackendDriver {
   bool wants_credentials() const { return wants_credentials_; }
   void set_credentials(std::shared_ptr<const ServerCredentials> credentials);
   PoolGate& gate() { return *gate_; }
+  // What routines of its servers do to the sessions that call them; null if that is not watched.
+  // One load as long as nothing changes.
+  const RoutineEffects* routine_effects() {
+    if (routines_ && routines_->version() != routines_version_) update_routine_effects();
+    return routine_effects_.get();
+  }
+  // Tells apart what routine_effects() returns.
+  std::uint32_t routines_version() const { return routines_version_; }
+  // A client has changed some.
+  void routines_changed();
   PoolStatistics& statistics() { return statistics_; }
 
   // A server at once, or null: then `waiter` is queued and called later, always from a fresh turn.
@@ -154,6 +167,8 @@ class Pool final : public BackendDriver {
   std::unique_ptr<Backend> release_ownership(Backend& backend);
   void fail_waiters(const Error& error);
   bool expired(const Backend& backend) const;
+  void update_routine_effects();
+  bool read_routines(Backend& backend);
   void run_query(Backend& backend, std::string_view sql, Backend::State state);
 
   Worker& worker_;
@@ -179,6 +194,9 @@ class Pool final : public BackendDriver {
   TimePoint next_opening_{};  // not before: back-off after a failure
   Clock::duration opening_backoff_{};
   bool wants_credentials_ = false;
+  std::shared_ptr<RoutineWatch> routines_;
+  std::uint32_t routines_version_ = 0;
+  std::shared_ptr<const RoutineEffects> routine_effects_;
   std::unordered_map<NameValuesPtr, NameValuesPtr> reported_for_;
 };
 

@@ -23,6 +23,11 @@ std::shared_ptr<const PoolSpec> make_pool_spec(const PoolKey& key, const Databas
     spec->startup_parameters.emplace_back("application_name", database.config.application_name);
   }
   spec->connect_query = database.config.connect_query;
+  PoolMode mode = database.config.pool_mode.value_or(config->pool_mode);
+  if (const auto user = config->users.find(key.user); user != config->users.end()) {
+    mode = user->second.pool_mode.value_or(mode);
+  }
+  spec->watches_routines = !database.topology && mode != PoolMode::kSession;
   spec->config = std::move(config);
   return spec;
 }

@@ -240,6 +240,16 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void probe();
   void read_probe_row(std::string_view body);
 
+  // routines, server_link_routines.cc
+  std::uint32_t effects_of_query(std::string_view sql, std::uint32_t effects);
+  std::uint32_t effects_of_statement(const Statement& statement);
+  std::uint32_t effects_of_unnamed();
+  std::uint32_t known_effects(std::uint32_t effects, const RoutineEffects* routines) const;
+  void note_ddl(Verb verb, std::string_view sql);
+  std::string state_query() const;
+  void read_state_row(const std::vector<std::string_view>& row);
+  void adopt_state();
+
   void take(Backend& backend);
   void prepare_backend();
   void become_ready();
@@ -300,7 +310,20 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::size_t passing_in_ = 0;  // of the frame that comes in pieces, what is missing still
   bool request_waits_ = false;
   bool withhold_ready_ = false;
-  bool failed_ = false;    // an error since the last ReadyForQuery
+  bool failed_ = false;  // an error since the last ReadyForQuery
+  bool ddl_ = false;     // routines or their triggers may have changed in this transaction
+  // The probe under way asks for the session's whole state, and what it has said so far.
+  struct ServerState {
+    struct Setting {
+      std::string name;
+      std::string statement;  // empty: its default holds
+    };
+    std::vector<Setting> settings;
+    std::vector<std::string> channels;
+    std::uint32_t pins = 0;
+    bool statements_gone = false;
+  };
+  std::unique_ptr<ServerState> server_state_;
   Error preparing_error_;  // why the settings could not be replayed
 };
 

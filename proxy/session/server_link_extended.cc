@@ -93,8 +93,12 @@ ServerLink::Take ServerLink::request_bind(std::string_view frame, std::string_vi
   if (const Take found = need_statement(bind->statement, statement, effect); found != Take::kDone) {
     return found;
   }
-  if (!may_proceed(effect->effects)) return Take::kInvalid;
-  note_effects(effect->verb, effect->effects);
+  const std::uint32_t effects = statement ? effects_of_statement(*statement) : effects_of_unnamed();
+  if (!may_proceed(effects)) return Take::kInvalid;
+  note_effects(effect->verb, effects);
+  if (effect->verb == Verb::kDdl) {
+    note_ddl(effect->verb, statement ? statement->text : state_.unnamed.text);
+  }
   remember_portal(bind->portal, *effect);
   if (types_) note_result_formats(bind->result_formats);
   if (statement) {

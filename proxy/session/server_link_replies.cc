@@ -22,7 +22,7 @@ constexpr std::string_view kProbe =
 constexpr std::uint32_t kSeenByProbe = kEffectTempObject | kEffectAdvisoryLock | kEffectHoldCursor;
 // Nothing gives these back short of DISCARD ALL.
 constexpr std::uint32_t kStaysPinned =
-    kEffectLibrary | kEffectRandomSeed | kEffectForeignSession | kEffectSetConfig;
+    kEffectLibrary | kEffectRandomSeed | kEffectForeignSession | kEffectSetConfig | kEffectPrepared;
 
 constexpr std::string_view kServerName = "pgshunt_";
 
@@ -208,7 +208,10 @@ void ServerLink::on_ready_for_query(std::string_view body, const Reply& reply, b
   const auto transaction = decode_ready_for_query(body);
   if (!transaction) return;
   backend_->transaction = *transaction;
-  if (!forward) return;
+  if (!forward) {
+    if (server_state_ && stage_ == Stage::kProbing) adopt_state();
+    return;
+  }
   forward = !withhold_ready_;
   drop_group(reply.request.tag);
   if (*transaction == TransactionStatus::kIdle) {
@@ -219,6 +222,10 @@ void ServerLink::on_ready_for_query(std::string_view body, const Reply& reply, b
     } else {
       state_.settings.commit();
       session_.settle_channels(true);
+    }
+    if (ddl_ && backend_->tracker.empty()) {
+      ddl_ = false;
+      pool_.routines_changed();
     }
     if (backend_->tracker.empty()) {
       portals_.clear();  // they go with their transaction
@@ -378,6 +385,11 @@ void ServerLink::on_request_error(std::string_view body, const Reply& reply, boo
   if (reply.request.use == ReplyUse::kSwallow && stage_ == Stage::kPreparing) {
     preparing_error_ = error->to_error();
   }
+  if (reply.request.use == ReplyUse::kSwallow && server_state_) {
+    // Nobody knows what stands there.
+    server_state_.reset();
+    session_.set_pins(pool_, state_.pins | kEffectSetConfig);
+  }
   // A plan that DDL has made useless stays with the server: nobody else should meet it.
   if (error->field(error_field::kRoutine) == "RevalidateCachedQuery") {
     backend_->close_when_idle = true;
@@ -523,19 +535,24 @@ void ServerLink::probe() {
   if ((candidates & kWorthAsking) == 0) return;
   if (only_release && (state_.pins & kSeenByProbe) == 0) return;
   stage_ = Stage::kProbing;
-  inject(kProbe);
+  if (candidates & kEffectOpaque) {
+    server_state_ = std::make_unique<ServerState>();
+    inject(std::string(kProbe).append(";").append(state_query()));
+  } else {
+    inject(kProbe);
+  }
 }
 
 void ServerLink::read_probe_row(std::string_view body) {
   const auto row = decode_data_row(body);
   if (!row) return;
+  std::vector<std::string_view> values;
+  for (const WireValue& value : *row) values.push_back(value.bytes);
+  if (server_state_ && values.size() == 4) return read_state_row(values);
   std::uint32_t seen = kEffectNone;
-  std::size_t column = 0;
-  for (const WireValue& value : *row) {
-    constexpr std::uint32_t kColumns[] = {kEffectTempObject, kEffectAdvisoryLock,
-                                          kEffectHoldCursor};
-    if (column < 3 && value.bytes == "t") seen |= kColumns[column];
-    ++column;
+  constexpr std::uint32_t kColumns[] = {kEffectTempObject, kEffectAdvisoryLock, kEffectHoldCursor};
+  for (std::size_t column = 0; column < 3 && column < values.size(); ++column) {
+    if (values[column] == "t") seen |= kColumns[column];
   }
   session_.set_pins(pool_, (state_.pins & ~kSeenByProbe) | seen);
 }

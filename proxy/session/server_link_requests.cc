@@ -32,9 +32,11 @@ bool ends_segment(char type) {
 }
 
 // Effects that decide where the session may run next; the rest is only of interest to routing.
-constexpr std::uint32_t kPinningEffects = ~std::uint32_t{kEffectSequenceRead | kEffectLocalConfig};
+constexpr std::uint32_t kPinningEffects =
+    ~std::uint32_t{kEffectSequenceRead | kEffectLocalConfig | kEffectCall};
 // Effects after which what is parsed may mean something else than it does for others.
-constexpr std::uint32_t kLocalSettings = kEffectSetConfig | kEffectLocalConfig | kEffectOpaque;
+constexpr std::uint32_t kLocalSettings =
+    kEffectSetConfig | kEffectLocalConfig | kEffectOpaque | kEffectCall;
 
 }  // namespace
 
@@ -63,6 +65,10 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
       return request_execute(frame, body);
     case frontend::kClose:
       return request_close(frame, body);
+    case frontend::kFunctionCall:
+      // By its number: which one it is does not matter to those who have none to mind.
+      note_effects(Verb::kOther, known_effects(kEffectCall, pool_.routine_effects()));
+      [[fallthrough]];
     default:
       taken = request_unchanged(header.type, frame);
       break;
@@ -164,6 +170,7 @@ ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_v
     effects |= statement.effects;
     local |= statement.verb == Verb::kSetLocal;
     special |= changes_session(statement.verb) || names_statement(statement.verb);
+    if (statement.verb == Verb::kDdl) note_ddl(statement.verb, statement.text);
     if (!may_begin(statement.verb)) return Take::kInvalid;
     if (statement.verb == Verb::kListen) {
       if (const Take heard = hear_channel(statement.name); heard != Take::kDone) return heard;
@@ -173,9 +180,10 @@ ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_v
     if (all ? names.undecided() : names.undecided(statement.name)) return wait();
     if (const StatementPtr* known = names.find(statement.name)) {
       if (unanswered(**known)) return wait();
-      if (statement.verb == Verb::kExecute) effects |= (*known)->effect.effects;
+      if (statement.verb == Verb::kExecute) effects |= effects_of_statement(**known);
     }
   }
+  effects = effects_of_query(*sql, effects);
   if (!may_proceed(effects)) return Take::kInvalid;
   note_effects(local ? Verb::kSetLocal : Verb::kOther, effects);
   // A simple query ends the unnamed statement (tcop/postgres.c, exec_simple_query).
@@ -307,7 +315,9 @@ bool ServerLink::may_pin(std::uint32_t effects) {
 // them, and only if nobody else was there since.
 bool ServerLink::may_proceed(std::uint32_t effects) {
   if (!may_pin(effects)) return false;
-  if (effects & (kEffectSequenceWrite | kEffectOpaque)) backend_->memory.sequences_of = state_.id;
+  if (effects & (kEffectSequenceWrite | kEffectOpaque | kEffectCall)) {
+    backend_->memory.sequences_of = state_.id;
+  }
   if (!(effects & kEffectSequenceRead)) return true;
   state_.reads_sequences = true;
   // What a function draws inside is not seen: within a transaction it gets the benefit of the

@@ -1,6 +1,7 @@
 // Prepared statements: which of them the server has, making them there when a request needs one,
 // and what becomes of them when a pipeline fails half-way.
 #include <algorithm>
+#include <utility>
 
 #include "proxy/database.h"
 #include "proxy/session/server_link.h"
@@ -231,6 +232,8 @@ void ServerLink::undo_group(std::uint32_t tag) {
 
 // The server is gone, and what it was asked with it.
 void ServerLink::forget_requests() {
+  if (std::exchange(ddl_, false)) pool_.routines_changed();
+  server_state_.reset();
   groups_.clear();
   preparing_.clear();
   unnamed_unanswered_ = 0;

@@ -22,6 +22,7 @@ std::string describe_pins(std::uint32_t pins) {
       Name{kEffectHoldCursor, "cursor WITH HOLD"}, Name{kEffectLibrary, "LOAD"},
       Name{kEffectRandomSeed, "random seed"},      Name{kEffectForeignSession, "foreign session"},
       Name{kEffectSetConfig, "set_config"},        Name{kEffectSequenceWrite, "sequence values"},
+      Name{kEffectPrepared, "prepared statement"},
   };
   std::string out;
   for (const Name& name : kNames) {

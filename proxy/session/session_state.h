@@ -41,6 +41,9 @@ struct SessionState {
     std::string text;
     std::vector<std::uint32_t> types;
     CompletionEffect effect;  // of executing it
+    // As in Statement; 0: not looked at.
+    std::uint32_t routines_version = 0;
+    std::uint32_t routine_effects = kEffectNone;
   };
   Unnamed unnamed;
   // Something like SET LOCAL has run in this transaction: what is parsed now may mean something

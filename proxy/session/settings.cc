@@ -102,12 +102,16 @@ bool decides_privileges(std::string_view name) {
 
 }  // namespace
 
+std::string statement_to_set(std::string_view name, std::string_view value) {
+  const std::string quoted = is_list_of_names(name) ? quoted_names(value) : quoted_literal(value);
+  return "SET " + quoted_name(name) + " TO " + quoted;
+}
+
 void SessionSettings::start(const std::vector<std::pair<std::string, std::string>>& startup) {
   std::vector<NameValues::Pair> pairs;
   for (const auto& [raw_name, value] : startup) {
     const std::string name = folded(raw_name);
-    const std::string quoted = is_list_of_names(name) ? quoted_names(value) : quoted_literal(value);
-    pairs.emplace_back(name, "SET " + quoted_name(name) + " TO " + quoted);
+    pairs.emplace_back(name, statement_to_set(name, value));
   }
   startup_ = committed_ = current_ = NameValues::of(std::move(pairs));
 }

@@ -59,6 +59,9 @@ class SessionSettings {
   std::vector<Savepoint> savepoints_;
 };
 
+// The SET that gives `name` the value that current_setting() shows.
+std::string statement_to_set(std::string_view name, std::string_view value);
+
 // A client's SET as it can be told to any server, whatever that one's standard_conforming_strings
 // and whatever follows: strings with a backslash become E'...', a comment at the end goes.
 std::string portable_statement(std::string_view sql, bool standard_conforming_strings);

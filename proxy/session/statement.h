@@ -49,6 +49,10 @@ struct Statement {
   NameValuesPtr settings = NameValues::empty();
   // What executing it does to the session.
   CompletionEffect effect;
+  // What the routines it calls do (router/routine_effects.h), as of that version of what is known
+  // of them. On its worker's thread, as all of it.
+  mutable std::uint32_t routines_version = 0;
+  mutable std::uint32_t routine_effects = kEffectNone;
   // Where it runs, in a sharded database; null otherwise.
   std::shared_ptr<const StatementPlan> plan;
 };

@@ -159,6 +159,7 @@ bool describe_statement(const Session& session, std::string_view sql, std::strin
 bool remember_unnamed(Session& session, const ParseView& parse) {
   SessionState::Unnamed& unnamed = session.state().unnamed;
   unnamed.tag = unnamed.tag == kMaxUnnamedTag ? 1 : unnamed.tag + 1;
+  unnamed.routines_version = 0;
   unnamed.types.resize(parse.types.size());
   for (std::size_t i = 0; i < unnamed.types.size(); ++i) unnamed.types[i] = parse.types.of(i);
   return describe_statement(session, parse.sql, unnamed.text, unnamed.effect);

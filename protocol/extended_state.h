@@ -141,6 +141,9 @@ class ResponseTracker {
   CopyState copy() const { return copy_; }
   // The server ignores everything until a Sync.
   bool skipping() const { return skipping_; }
+  // Requests of the extended protocol stand before a Sync that has not come, answered (Flush) or
+  // not.
+  bool pipeline_open() const { return unsynced_; }
   // Provably nothing in flight: what a server must be to serve somebody else. False for a while
   // after a failed COPY FROM STDIN of the extended protocol; answering any further request (an
   // empty query will do) proves the rest. False also while a pipeline lacks its Sync, for all of it

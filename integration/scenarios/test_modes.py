@@ -96,6 +96,24 @@ def test_a_session_returns_to_what_it_began_with(clients, back):
     assert rows(answers) == [["5MB"], ["Asia/Tokyo"]]
 
 
+@pytest.mark.parametrize("back", ["RESET work_mem", "SET work_mem TO DEFAULT", "RESET ALL",
+                                  "DISCARD ALL"])
+@pytest.mark.parametrize("name", ["", "s"])
+def test_a_session_returns_by_the_extended_protocol_too(clients, back, name):
+    client = clients("session", work_mem="5MB", TimeZone="Asia/Tokyo")
+    client.query("SET work_mem = '6MB'")
+    answers = client.ask(parse(name, back), bind("", name), execute(), run("SHOW work_mem"), sync())
+    assert tags(answers)[0] == {"SET ": "SET", "RESE": "RESET", "DISC": "DISCARD ALL"}[back[:4]]
+    assert types(answers) == "12C12DCZ" and rows(answers) == [["5MB"]]
+    assert client.parameters["TimeZone"] == "Asia/Tokyo"
+    assert client.query("SELECT current_setting('work_mem'), current_setting('timezone')") == [
+        ["5MB", "Asia/Tokyo"]]
+    client.query("SET work_mem = '7MB'")
+    if name and back != "DISCARD ALL":
+        client.ask(bind("", name), execute(), sync())
+        assert client.value("SHOW work_mem") == "5MB"
+
+
 def test_notifications_come_at_once(clients, app_postgres):
     client = clients("session")
     client.query("LISTEN direct")

@@ -574,3 +574,22 @@ def test_errors_name_the_statement_as_the_client_does(alice):
     assert '"mine"' in error.fields["M"]  # whose removal was skipped
     error, = [a for a in alice.ask(query("EXECUTE q")) if a.type == "E"]
     assert error.fields["M"] == 'wrong number of parameters for prepared statement "q"'
+
+
+def test_execute_means_what_its_name_stands_for_when_it_runs(alice, bob):
+    alice.query("PREPARE q AS SELECT 'first'")
+    alice.ask(parse("e", "EXECUTE q"), parse("d", "DEALLOCATE q"), sync())
+    assert rows(alice.ask(bind("", "e"), execute(), sync())) == [["first"]]
+    alice.query("DEALLOCATE q")
+    assert bob.value("SELECT 1") == "1"
+    assert errors(alice.ask(bind("", "e"), execute(), sync())) == ["26000"]
+    assert errors(alice.ask(bind("", "d"), execute(), sync())) == ["26000"]
+    alice.query("PREPARE q AS SELECT 'second'")
+    assert rows(alice.ask(bind("", "e"), execute(), sync())) == [["second"]]
+    assert tags(alice.ask(bind("", "d"), execute(), sync())) == ["DEALLOCATE"]
+    assert alice.fails("EXECUTE q") == "26000"
+    # All in one pipeline.
+    answers = alice.ask(parse("", "EXECUTE q"), run("PREPARE q AS SELECT 'third'"), run("EXECUTE q"),
+                        sync())
+    assert rows(answers) == [["third"]]
+    assert bob.value("SELECT 1") == "1"

@@ -71,6 +71,37 @@ STATE = [
     "FETCH 2 FROM c", "MOVE 1 IN c", "CLOSE c", "CLOSE ALL",
     "INSERT INTO noted VALUES (1)", "SELECT 1/0", "SELECT nothing", "SELEC",
 ]
+# Functions that do the same unseen.
+ROUTINES = """
+CREATE FUNCTION in_zone() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN SET timezone = 'Asia/Tokyo'; RETURN 1; END $$;
+CREATE FUNCTION in_format() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN SET datestyle = 'German'; SET search_path = far, public; RETURN 1; END $$;
+CREATE FUNCTION as_other() RETURNS int LANGUAGE plpgsql AS $$ BEGIN SET ROLE other; RETURN 1; END $$;
+CREATE FUNCTION back_again() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN RESET ROLE; RESET timezone; RESET work_mem; RETURN 1; END $$;
+CREATE FUNCTION for_tenant(t text) RETURNS int LANGUAGE sql AS
+    $$ SELECT set_config('app.tenant', t, false)::int $$;
+CREATE FUNCTION for_now() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN SET LOCAL timezone = 'Europe/Rome'; RETURN 1; END $$;
+CREATE FUNCTION makes_mine() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN CREATE TEMP TABLE mine (n int); RETURN 1; END $$;
+CREATE FUNCTION takes_lock() RETURNS bool LANGUAGE sql AS 'SELECT pg_try_advisory_lock(1)';
+CREATE FUNCTION opens_c() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'; RETURN 1; END $$;
+CREATE PROCEDURE zone_and_lock() LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM in_zone(); PERFORM takes_lock(); END $$;
+CREATE TABLE watched (n int);
+CREATE FUNCTION on_watched() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM set_config('work_mem', (1000 + new.n)::text, false); RETURN new; END $$;
+CREATE TRIGGER watched BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION on_watched();
+GRANT ALL ON watched TO app, other;
+"""
+CALLS = ["SELECT public.in_zone()", "SELECT public.in_format()", "SELECT public.as_other()",
+         "SELECT public.back_again()", "SELECT public.for_tenant('3')", "SELECT public.for_now()",
+         "SELECT public.makes_mine()", "SELECT public.takes_lock()", "SELECT public.opens_c()",
+         "CALL public.zone_and_lock()", "INSERT INTO public.watched VALUES (7)",
+         "DO $$ BEGIN PERFORM public.in_format(); END $$"]
 RESETS = ["RESET ALL", "DISCARD ALL", "DISCARD PLANS", "DISCARD TEMP", "DEALLOCATE ALL",
           "DISCARD SEQUENCES"]
 PREPARABLE = ["SELECT '1/2/2003'::date AS d", "SELECT n FROM things", "SET work_mem = '7MB'",
@@ -80,7 +111,8 @@ PREPARABLE = ["SELECT '1/2/2003'::date AS d", "SELECT n FROM things", "SET work_
               "SET timezone = 'Europe/Rome'", "CREATE TEMP TABLE mine (n int)",
               "SELECT g FROM generate_series(1, 4) AS g", "", "SELECT pg_try_advisory_lock(3)",
               "SET LOCAL datestyle = 'SQL, DMY'", "SELECT set_config('timezone', 'Asia/Tokyo', true)",
-              "SET ROLE other", "SHOW work_mem", "DEALLOCATE ALL"]
+              "SET ROLE other", "SHOW work_mem", "DEALLOCATE ALL", "SELECT public.in_zone()",
+              "SELECT public.takes_lock()", "INSERT INTO public.watched VALUES (8)"]
 # Parsed by the protocol; prepared by SQL. EXECUTE of the first kind crashes PostgreSQL 15 if it is a
 # SAVEPOINT.
 PARSED, PREPARED = ["", "s0", "s1"], ["q0", "q1"]
@@ -117,8 +149,10 @@ class Maker:
             return self.setting()
         if kind < 0.65:
             return pick(TRANSACTIONS)
-        if kind < 0.83:
+        if kind < 0.78:
             return pick(STATE)
+        if kind < 0.85:
+            return pick(CALLS)
         if kind < 0.97:
             return pick([f"PREPARE q{self.chance.randrange(2)} AS {pick(LOOKS)}",
                          f"PREPARE q{self.chance.randrange(2)} (int) AS SELECT $1 + 1",
@@ -156,11 +190,6 @@ class Maker:
                 name, portal = pick(PARSED), pick(PORTALS)
                 known = pick(PARSED + PREPARED)
                 sql = pick(PREPARABLE) if self.chance.random() < 0.7 else self.statement()
-                if any(word in sql for word in ("DISCARD ALL", "DEALLOCATE q", "DEALLOCATE PREP",
-                                                "EXECUTE")):
-                    # What follows a DISCARD ALL in its pipeline counts on it too late; the names
-                    # in the others are looked up when they are parsed, not when they run.
-                    sql = pick(LOOKS)
                 out += pick([
                     [("P", name, sql)],
                     [("P", name, sql), ("B", portal, name), ("E", portal, 0)],
@@ -326,7 +355,19 @@ def straight(shared_postgres):
                     "GRANT ALL ON SCHEMA far, public TO app, other",
                     "GRANT ALL ON ALL TABLES IN SCHEMA far TO app, other"):
             server.execute(sql, dbname=database)
+        server.execute(ROUTINES, dbname=database)
+        make_temporary_schemas(server, database)
     return server
+
+
+def make_temporary_schemas(server, database):
+    """All that will be needed: making one invalidates every session's plans, and what was prepared
+    is read again under the settings of the moment."""
+    connections = [Wire(server, database, user="app") for _ in range(3 * SESSIONS)]
+    for connection in connections:
+        connection.query("CREATE TEMP TABLE mine (n int)")
+    for connection in connections:
+        connection.close()
 
 
 @pytest.fixture(scope="module")

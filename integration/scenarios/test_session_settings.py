@@ -5,8 +5,8 @@ says which of two servers comes next."""
 
 import pytest
 
-from harness.wire import (ServerError, bind, describe_portal, errors, execute, flush, parse, query,
-                          rows, run, sync, tags, types)
+from harness.wire import (ServerError, bind, close_statement, describe_portal, errors, execute,
+                          flush, parse, query, rows, run, sync, tags, types)
 
 DEFAULT = "4MB"  # of work_mem
 
@@ -447,3 +447,57 @@ def test_reset_all_in_a_pipeline(clients, bob):
     client.query("SET work_mem = '6MB'")
     client.ask(run("SELECT no"), run("RESET ALL"), sync())
     assert work_mem(client) == "6MB"
+
+
+@pytest.mark.parametrize("reset", [query("RESET ALL"), run("RESET ALL") + sync(),
+                                   run("DISCARD ALL") + sync()])
+def test_what_is_reported_is_the_startup_value(clients, reset):
+    client = clients(TimeZone="Asia/Tokyo", application_name="started")
+    client.query("SET timezone = 'Europe/Rome'")
+    client.ask(reset)
+    assert client.parameters["TimeZone"] == "Asia/Tokyo"
+    assert client.parameters["application_name"] == "started"
+
+
+def test_reset_all_among_other_statements(clients, bob):
+    client = clients(work_mem="5MB", TimeZone="Asia/Tokyo")
+    answers = client.ask(query("SET work_mem = '6MB'; RESET ALL; SHOW work_mem; SET work_mem = '7MB'"))
+    assert tags(answers) == ["SET", "RESET", "SHOW", "SET"] and rows(answers) == [["5MB"]]
+    assert work_mem(bob) == DEFAULT
+    assert client.query("SELECT current_setting('work_mem'), current_setting('timezone')") == [
+        ["7MB", "Asia/Tokyo"]]
+    client.query("BEGIN")
+    client.query("RESET ALL")
+    client.query("ROLLBACK")
+    assert work_mem(bob) == DEFAULT
+    assert work_mem(client) == "7MB"
+
+
+def test_discard_all_in_the_middle_of_a_pipeline(clients, bob):
+    client = clients(work_mem="5MB")
+    client.ask(parse("s", "SELECT 's'"), sync())
+    client.query("SET work_mem = '6MB'")
+    answers = client.ask(run("DISCARD ALL"), parse("s", "SELECT 's'"), bind("", "s"), execute(),
+                         run("SHOW work_mem"), sync())
+    assert types(answers) == "12C12DC12DCZ"
+    assert rows(answers) == [["s"], ["5MB"]]
+    assert work_mem(bob) == DEFAULT
+    assert rows(client.ask(bind("", "s"), execute(), sync())) == [["s"]]
+    assert work_mem(client) == "5MB"
+    # What it dropped is gone for what follows, as it is in PostgreSQL.
+    assert errors(client.ask(run("DISCARD ALL"), bind("", "s"), execute(), sync())) == ["26000"]
+
+
+def test_discard_all_that_fails_in_a_pipeline(clients, bob):
+    client = clients(work_mem="5MB")
+    client.ask(parse("s", "SELECT 's'"), sync())
+    client.query("SET work_mem = '6MB'")
+    for before in (run("SELECT 1/0"), run("BEGIN")):
+        assert errors(client.ask(before, run("DISCARD ALL"), bind("", "s"), execute(), sync())
+                      ) in (["22012"], ["25001"])
+        client.query("ROLLBACK")
+        assert rows(client.ask(bind("", "s"), execute(), sync())) == [["s"]]
+        assert rows(client.ask(parse("t", "SELECT 's'"), bind("", "t"), execute(), sync())) == [["s"]]
+        client.ask(close_statement("t"), sync())
+        assert work_mem(client) == "6MB"
+        assert work_mem(bob) == DEFAULT

@@ -345,6 +345,17 @@ def test_flush_shows_what_is_done_and_keeps_the_server(scratch, alice, bob):
     assert types(alice.until_ready()) == "Z"
 
 
+def test_a_refusal_behind_a_flush_fails_the_transaction(alice, bob):
+    alice.ask(parse("s", "SELECT 1"), sync())
+    alice.send(run("BEGIN"), flush())
+    alice.until("C")
+    answers = alice.ask(parse("s", "SELECT 2"), sync())         # the name is taken
+    assert errors(answers) == ["42P05"] and answers[-1].body == b"E"
+    assert alice.fails("SELECT 1") == "25P02"
+    alice.query("ROLLBACK")
+    assert bob.value("SELECT 1") == "1"
+
+
 @pytest.mark.parametrize("parts", [
     lambda big: [query("SELECT pg_sleep(0.2)"), query(big)],
     lambda big: [run("SELECT pg_sleep(0.2)"), sync(), run(big), sync()],

@@ -92,7 +92,7 @@ PooledConversation::Verdict PooledConversation::serve_message(const FrameHeader&
 PooledConversation::Verdict PooledConversation::refuse_request(const FrameHeader& header,
                                                                const Error& error) {
   const bool simple = header.type == frontend::kQuery || header.type == frontend::kFunctionCall;
-  if (link_.busy()) {
+  if (link_.busy() || (link_.pipeline_open() && !simple)) {
     switch (link_.refuse(error, simple)) {
       case ServerLink::Take::kDone:
         skipping_ = true;

@@ -111,6 +111,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
     return backend_ ? backend_->transaction : TransactionStatus::kIdle;
   }
   bool busy() const { return backend_ && (!backend_->tracker.empty() || !out_.empty()); }
+  // Messages of a pipeline have been taken whose Sync is still to come.
+  bool pipeline_open() const { return backend_ && backend_->tracker.pipeline_open(); }
   void cancel_request();
 
   // Ends a part of a pipeline with a Sync the client has not sent; its ReadyForQuery is swallowed.
@@ -181,6 +183,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   bool fences(Verb verb) const;
   bool in_pipeline() const;
   bool returns_to_startup(char type, std::string_view body) const;
+  Take request_in_session_mode(char type, std::string_view frame, std::string_view body);
+  Take execute_return(std::string_view frame, CompletionEffect effect);
   bool fence_passed();
   bool may_proceed(std::uint32_t effects);
   bool may_pin(std::uint32_t effects);
@@ -201,6 +205,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   Take need_statement(std::string_view name, const Statement*& statement,
                       const CompletionEffect*& effect);
   void note_result_formats(const FormatList& formats);
+  const Statement* look_up_again(const Statement& statement);
+  void look_up_unnamed_again();
   void remember_portal(std::string_view portal, const CompletionEffect& effect);
 
   // prepared statements, server_link_statements.cc
@@ -292,6 +298,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::deque<EffectGroup> groups_;
   // Portals whose execution changes the session.
   std::unordered_map<std::string, CompletionEffect> portals_;
+  // Session mode: statements that return to the startup packet's values.
+  std::unordered_map<std::string, CompletionEffect> returns_;
+  // What the server had prepared before the DISCARD ALL that is under way in a pipeline.
+  std::unique_ptr<PreparedOnServer> discarded_;
   std::uint32_t last_tag_ = kFirstGroup;
   std::uint64_t segment_ = 0;         // counts the client's Syncs and queries
   std::vector<Preparing> preparing_;  // oldest first
@@ -304,8 +314,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   bool replacement_ = false;          // client_out() holds a reply that replaces the last one
   ResponseTracker::Owed owed_;
   bool told_ = false;
-  // A RESET ALL or DISCARD ALL is under way or done. What follows waits for its answer, since the
-  // startup packet's values have to be set again.
+  // A query with DISCARD ALL is under way. What follows waits for its answer, since the startup
+  // packet's values have to be set again.
   bool fence_ = false;
   std::size_t passing_in_ = 0;  // of the frame that comes in pieces, what is missing still
   bool request_waits_ = false;

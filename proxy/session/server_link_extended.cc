@@ -72,6 +72,8 @@ ServerLink::Take ServerLink::need_statement(std::string_view name, const Stateme
     if (state_.unnamed.tag == 0) return invalid(no_such_statement(name));
     if (unnamed_unanswered_ > 0 && unnamed_segment_ < segment_) return wait();
     effect = &state_.unnamed.effect;
+    if (!effect->source.empty() && state_.names.undecided(effect->name)) return wait();
+    look_up_unnamed_again();
     if (effect->statement && unanswered(*effect->statement)) return wait();
     return Take::kDone;
   }
@@ -79,9 +81,40 @@ ServerLink::Take ServerLink::need_statement(std::string_view name, const Stateme
   const StatementPtr* known = state_.names.find(name);
   if (!known) return invalid(no_such_statement(name));
   if (unanswered(**known)) return wait();
-  statement = known->get();
+  effect = &(*known)->effect;
+  if (!effect->source.empty() && state_.names.undecided(effect->name)) return wait();
+  statement = look_up_again(**known);
   effect = &statement->effect;
+  if (effect->statement && unanswered(*effect->statement)) return wait();
   return Take::kDone;
+}
+
+// EXECUTE and DEALLOCATE mean what their name stands for when they run, not when they were parsed.
+const Statement* ServerLink::look_up_again(const Statement& statement) {
+  if (statement.effect.source.empty()) return &statement;
+  Statement fresh;
+  describe_statement(session_, statement.effect.source, fresh.text, fresh.effect);
+  if (fresh.text == statement.text) return &statement;
+  if (!statement.looked_up || statement.looked_up->text != fresh.text) {
+    fresh.types = statement.types;
+    fresh.settings = statement.settings;
+    statement.looked_up = own_statement(std::move(fresh));
+  }
+  return statement.looked_up.get();
+}
+
+void ServerLink::look_up_unnamed_again() {
+  SessionState::Unnamed& unnamed = state_.unnamed;
+  if (unnamed.effect.source.empty()) return;
+  std::string text;
+  CompletionEffect effect;
+  describe_statement(session_, unnamed.effect.source, text, effect);
+  if (text == unnamed.text) return;
+  unnamed.text = std::move(text);
+  unnamed.effect = std::move(effect);
+  unnamed.routines_version = 0;
+  // So that it is made again under its own name.
+  backend_->memory.unnamed_tag = 0;
 }
 
 ServerLink::Take ServerLink::request_bind(std::string_view frame, std::string_view body) {
@@ -168,7 +201,9 @@ ServerLink::Take ServerLink::request_execute(std::string_view frame, std::string
         if (state_.names.undecided(effect.name)) return wait();
         if (const Status changed = change_name(effect); !changed) return invalid(changed.error());
       }
-      fence_ |= fences(effect.verb);
+      if (effect.verb == Verb::kResetAll || effect.verb == Verb::kDiscardAll) {
+        return execute_return(frame, std::move(effect));
+      }
       tag = next_group_tag();
       groups_.push_back({tag, 0, {std::move(effect)}});
     }
@@ -182,6 +217,30 @@ ServerLink::Take ServerLink::request_execute(std::string_view frame, std::string
   }
   backend_->tracker.push(RequestKind::kExecute, ReplyUse::kForward, tag);
   append_verbatim(frame);
+  return Take::kDone;
+}
+
+// RESET ALL or DISCARD ALL: the startup packet's values are set again behind it, in its pipeline.
+// What follows there finds the session without its statements, as it will be.
+ServerLink::Take ServerLink::execute_return(std::string_view frame, CompletionEffect effect) {
+  const bool discards = effect.verb == Verb::kDiscardAll;
+  const bool pooled = session_.pool_mode() != PoolMode::kSession;
+  if (discards && pooled) {
+    if (discarded_) return wait();  // one at a time
+    if (state_.names.undecided()) return wait();
+    effect.change = state_.names.remove_all();
+    discarded_ = std::make_unique<PreparedOnServer>(std::move(backend_->memory.prepared));
+    backend_->memory.prepared.clear();
+    backend_->memory.unnamed_tag = 0;
+    state_.unnamed.tag = 0;
+  }
+  effect.restored = true;
+  const std::uint32_t tag = next_group_tag();
+  groups_.push_back({tag, 0, {std::move(effect)}});
+  backend_->tracker.push(RequestKind::kExecute, ReplyUse::kForward, tag);
+  append_verbatim(frame);
+  const NameValuesPtr& startup = state_.settings.startup();
+  if (startup != NameValues::empty()) change_settings(*NameValues::empty(), *startup, 0);
   return Take::kDone;
 }
 

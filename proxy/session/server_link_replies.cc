@@ -254,7 +254,9 @@ void ServerLink::on_command_complete(std::string_view body, const Reply& reply, 
       const CompletionEffect effect = std::move(group.effects[group.next++]);
       if (reply.request.kind == RequestKind::kExecute) drop_group(tag);
       apply(effect);
-      if (!effect.tag.empty()) {
+      if (effect.silent) {
+        forward = false;
+      } else if (!effect.tag.empty()) {
         forward = false;
         append_command_complete(session_.worker().client_out(), effect.tag);
         replacement_ = true;
@@ -301,14 +303,21 @@ void ServerLink::apply(const CompletionEffect& effect) {
     case Verb::kResetAll:
       settings.reset_all();
       there = SessionSettings::untouched_by_reset_all(there);
+      if (effect.restored) there = settings.current();
       break;
     case Verb::kDiscardAll:
       settings.discard_all();
-      there = NameValues::empty();
-      state_.names.clear();
-      state_.unnamed.tag = 0;
-      backend_->memory.prepared.clear();
-      backend_->memory.unnamed_tag = 0;
+      there = effect.restored ? settings.current() : NameValues::empty();
+      if (discarded_) {
+        // What is there now has been made behind it.
+        state_.names.confirm(effect.change);
+        discarded_.reset();
+      } else {
+        state_.names.clear();
+        state_.unnamed.tag = 0;
+        backend_->memory.prepared.clear();
+        backend_->memory.unnamed_tag = 0;
+      }
       session_.unlisten_all();
       session_.set_pins(pool_, kEffectNone);
       break;
@@ -506,6 +515,10 @@ void ServerLink::settle_transaction() {
     return;
   }
   if (stage_ == Stage::kProbing && backend_->tracker.empty()) stage_ = Stage::kReady;
+  if (fence_ && stage_ == Stage::kReady && backend_->tracker.clean() && passing_in_ == 0) {
+    fence_ = false;
+    catch_up_settings();
+  }
   if (stage_ == Stage::kReady && backend_->transaction == TransactionStatus::kIdle &&
       backend_->tracker.clean() && passing_in_ == 0 && session_.pool_mode() != PoolMode::kSession) {
     if (pin_candidates_ != kEffectNone) probe();

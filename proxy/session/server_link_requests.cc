@@ -48,7 +48,7 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
   if (tracker.skipping()) return request_unchanged(header.type, frame);
   if (fence_ && begins_something(header.type) && !fence_passed()) return wait();
   if (session_.pool_mode() == PoolMode::kSession && !returns_to_startup(header.type, body)) {
-    return request_unchanged(header.type, frame);
+    return request_in_session_mode(header.type, frame, body);
   }
   Take taken = Take::kDone;
   switch (header.type) {
@@ -87,8 +87,8 @@ bool ServerLink::in_pipeline() const {
          newest != RequestKind::kQuery && newest != RequestKind::kFunctionCall;
 }
 
-// After RESET ALL: gives the server the startup packet's values again. False: not yet, the outcome
-// is not known.
+// After DISCARD ALL: gives the server the startup packet's values again. False: not yet, the
+// outcome is not known.
 bool ServerLink::fence_passed() {
   if (in_pipeline()) return true;  // too late for this one, its Sync is next
   if (!backend_->tracker.empty()) return false;
@@ -109,6 +109,37 @@ bool ServerLink::returns_to_startup(char type, std::string_view body) const {
   if (verb != Verb::kReset && verb != Verb::kResetAll && verb != Verb::kDiscardAll) return false;
   StatementEffects second;
   return !scan.next(second);
+}
+
+ServerLink::Take ServerLink::request_in_session_mode(char type, std::string_view frame,
+                                                     std::string_view body) {
+  if (!state_.settings.has_startup()) return request_unchanged(type, frame);
+  if (type == frontend::kParse) {
+    const auto parse = decode_parse(body);
+    if (!parse) return invalid(parse.error());
+    StatementEffects read;
+    StatementScanner scan(parse->sql, session_.standard_conforming_strings());
+    const bool returns =
+        scan.next(read) && (read.verb == Verb::kReset || read.verb == Verb::kResetAll ||
+                            read.verb == Verb::kDiscardAll);
+    if (!returns_.empty()) returns_.erase(std::string(parse->statement));
+    if (!returns) return request_unchanged(type, frame);
+    returns_[std::string(parse->statement)] = completion_effect(session_, read);
+    const std::string_view startup = startup_statement(state_, read);
+    if (startup.empty()) return request_unchanged(type, frame);
+    backend_->tracker.push(RequestKind::kParse);
+    append_parse(rewritten(), parse->statement, startup, {});
+    return Take::kDone;
+  }
+  if (type == frontend::kBind && !(returns_.empty() && portals_.empty())) {
+    const auto bind = decode_bind(body);
+    if (!bind) return invalid(bind.error());
+    const auto returning = returns_.find(std::string(bind->statement));
+    remember_portal(bind->portal,
+                    returning == returns_.end() ? CompletionEffect() : returning->second);
+  }
+  if (type == frontend::kExecute && !portals_.empty()) return request_execute(frame, body);
+  return request_unchanged(type, frame);
 }
 
 ServerLink::Take ServerLink::request_unchanged(char type, std::string_view frame) {
@@ -228,6 +259,23 @@ ServerLink::Take ServerLink::request_special_query(std::string_view sql, std::si
       text.append(sql.substr(copied, begin - copied)).append(replaced);
       copied = begin + statement.text.size();
     }
+    if (statement.verb == Verb::kResetAll) {
+      // In the same query, so that the server's defaults are neither met nor reported in between.
+      const auto& startup = state_.settings.startup()->pairs();
+      if (!startup.empty()) {
+        text.append(sql.substr(copied, begin + statement.text.size() - copied));
+        copied = begin + statement.text.size();
+        effect.restored = true;
+      }
+      effects.push_back(std::move(effect));
+      for (const auto& [name, set] : startup) {
+        text.append(";").append(set);
+        CompletionEffect restores;
+        restores.silent = true;
+        effects.push_back(std::move(restores));
+      }
+      continue;
+    }
     fence_ |= fences(statement.verb);
     effects.push_back(std::move(effect));
   }
@@ -239,11 +287,9 @@ ServerLink::Take ServerLink::request_special_query(std::string_view sql, std::si
   return Take::kDone;
 }
 
-// Does what follows this statement have to wait for its end? DISCARD ALL drops what the server has
-// prepared; both leave it without the startup packet's values.
-bool ServerLink::fences(Verb verb) const {
-  return verb == Verb::kDiscardAll || (verb == Verb::kResetAll && state_.settings.has_startup());
-}
+// Does what follows this query have to wait for its end? DISCARD ALL drops what the server has
+// prepared and leaves it without the startup packet's values.
+bool ServerLink::fences(Verb verb) const { return verb == Verb::kDiscardAll; }
 
 // DEALLOCATE, which only the proxy need hear of. False: ask the server.
 bool ServerLink::answer_locally(const StatementEffects& only) {

@@ -226,6 +226,10 @@ void ServerLink::undo_group(std::uint32_t tag) {
   if (tag == 0 || group == groups_.end()) return;
   for (std::size_t i = group->effects.size(); i-- > group->next;) {
     if (group->effects[i].change != 0) undo_change(group->effects[i].change);
+    if (group->effects[i].verb == Verb::kDiscardAll && discarded_) {
+      backend_->memory.prepared = std::move(*discarded_);
+      discarded_.reset();
+    }
   }
   groups_.erase(group);
 }
@@ -234,6 +238,7 @@ void ServerLink::undo_group(std::uint32_t tag) {
 void ServerLink::forget_requests() {
   if (std::exchange(ddl_, false)) pool_.routines_changed();
   server_state_.reset();
+  discarded_.reset();
   groups_.clear();
   preparing_.clear();
   unnamed_unanswered_ = 0;

@@ -29,6 +29,7 @@ class SessionSettings {
   std::string_view startup_statement(std::string_view name) const;
 
   bool has_startup() const { return startup_ != NameValues::empty(); }
+  const NameValuesPtr& startup() const { return startup_; }
 
   void set(std::string_view name, std::string_view statement);
   void reset(std::string_view name);

@@ -29,8 +29,15 @@ struct CompletionEffect {
   StatementPtr statement;
   // PREPARE, DEALLOCATE: the change of name to confirm (statement_names.h); 0: none.
   std::uint32_t change = 0;
+  // EXECUTE, DEALLOCATE prepared by the protocol: the client's text. What its name stands for is
+  // looked up at each use.
+  std::string source;
   // Instead of the tag the server sends: another statement ran in this one's place.
   std::string_view tag;
+  // A statement of the proxy's own in the client's query: its tag is not for the client.
+  bool silent = false;
+  // RESET ALL, DISCARD ALL: statements follow that set the startup packet's values again.
+  bool restored = false;
   // Not empty: a statement that is sure to fail ran in this one's place, and this is the error.
   Error failure;
 };
@@ -53,6 +60,8 @@ struct Statement {
   // of them. On its worker's thread, as all of it.
   mutable std::uint32_t routines_version = 0;
   mutable std::uint32_t routine_effects = kEffectNone;
+  // An EXECUTE or DEALLOCATE: the same for what its name stood for at its last use.
+  mutable StatementPtr looked_up;
   // Where it runs, in a sharded database; null otherwise.
   std::shared_ptr<const StatementPlan> plan;
 };

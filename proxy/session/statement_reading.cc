@@ -140,6 +140,7 @@ bool describe_statement(const Session& session, std::string_view sql, std::strin
   scan.next(statement);
   if (names_statement(statement.verb)) {
     effect = completion_effect(session, statement);
+    if (statement.verb != Verb::kPrepare) effect.source = sql;
     text = rename_statement(session.state(), sql, statement, effect);
     return true;
   }
@@ -152,6 +153,7 @@ bool describe_statement(const Session& session, std::string_view sql, std::strin
     effect.verb = statement.verb;
     effect.effects = statement.effects;
     effect.statement = nullptr;
+    effect.source.clear();
   }
   return !startup.empty();
 }

@@ -47,6 +47,14 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
   // What the server skips changes nothing.
   if (tracker.skipping()) return request_unchanged(header.type, frame);
   if (fence_ && begins_something(header.type) && !fence_passed()) return wait();
+  // This server is to be left as soon as it can be.
+  if (stage_ == Stage::kProbing && backend_->close_when_idle && begins_something(header.type)) {
+    return wait();
+  }
+  // A RESET in the code that ran means the startup packet's value, which the server must be given
+  // first.
+  const bool may_reset = server_state_ && state_.settings.has_startup();
+  if (may_reset && begins_something(header.type)) return wait();
   if (session_.pool_mode() == PoolMode::kSession && !returns_to_startup(header.type, body)) {
     return request_in_session_mode(header.type, frame, body);
   }

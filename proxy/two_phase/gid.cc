@@ -1,0 +1,102 @@
+#include "proxy/two_phase/gid.h"
+
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <array>
+#include <cstdlib>
+#include <span>
+
+namespace pgshunt {
+namespace {
+
+constexpr std::string_view kBegin = "pgshunt:";
+constexpr std::string_view kFirstLast = ":last";
+constexpr std::size_t kLongestName = 56;
+constexpr std::size_t kMarkDigits = 32;  // 128 bits
+constexpr std::string_view kDigits = "0123456789abcdef";
+
+std::string hex(std::span<const unsigned char> bytes) {
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    out.push_back(kDigits[byte >> 4]);
+    out.push_back(kDigits[byte & 15]);
+  }
+  return out;
+}
+
+std::string sha256_hex(std::string_view text) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return hex(digest);
+}
+
+std::string random_hex(std::size_t bytes) {
+  std::array<unsigned char, 32> random{};
+  // Without randomness no login would work either.
+  if (RAND_bytes(random.data(), static_cast<int>(bytes)) != 1) std::abort();
+  return hex(std::span(random).first(bytes));
+}
+
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-' || c == '.';
+}
+
+}  // namespace
+
+std::string gid_name(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (is_plain(c)) {
+      out.push_back(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out.push_back('%');
+    out.push_back(kDigits[byte >> 4]);
+    out.push_back(kDigits[byte & 15]);
+  }
+  if (out.size() > kLongestName) out = "%%" + sha256_hex(name).substr(0, kMarkDigits);
+  return out;
+}
+
+std::string gid_prefix(std::string_view database) {
+  return std::string(kBegin) + gid_name(database) + ":";
+}
+
+const std::string& proxy_id() {
+  static const std::string id = random_hex(4);
+  return id;
+}
+
+Gid make_gid(std::string_view database, std::string_view decider, bool first_last) {
+  Gid gid;
+  gid.key = random_hex(16);
+  gid.text = gid_prefix(database) + proxy_id() + ":" + sha256_hex(gid.key).substr(0, kMarkDigits) +
+             ":" + gid_name(decider);
+  if (first_last) gid.text += kFirstLast;
+  return gid;
+}
+
+std::optional<GidParts> parse_gid(std::string_view text) {
+  if (!text.starts_with(kBegin)) return std::nullopt;
+  text.remove_prefix(kBegin.size());
+  GidParts parts;
+  for (std::string_view* part : {&parts.database, &parts.proxy, &parts.mark}) {
+    const std::size_t end = text.find(':');
+    if (end == std::string_view::npos || end == 0) return std::nullopt;
+    *part = text.substr(0, end);
+    text.remove_prefix(end + 1);
+  }
+  parts.first_last = text.ends_with(kFirstLast);
+  if (parts.first_last) text.remove_suffix(kFirstLast.size());
+  parts.decider = text;
+  if (text.empty() || text.find(':') != std::string_view::npos ||
+      parts.mark.size() != kMarkDigits) {
+    return std::nullopt;
+  }
+  return parts;
+}
+
+}  // namespace pgshunt

@@ -7,6 +7,7 @@
 #include "proxy/database.h"
 #include "proxy/log/log.h"
 #include "proxy/proxy.h"
+#include "proxy/two_phase/schema.h"
 
 namespace {
 
@@ -17,6 +18,7 @@ constexpr const char* kUsage =
     "\n"
     "  --check         read and check FILE, print every problem, and exit: 0 if it is good, 1 if "
     "not\n"
+    "  --print-schema  print the SQL that transactions over several shards need on each of them\n"
     "  -V, --version   print the version and exit\n"
     "  -h, --help      print this and exit\n"
     "\n"
@@ -44,6 +46,10 @@ int main(int argc, char** argv) {
     }
     if (is_one_of(argv[i], "--version", "-V")) {
       std::puts("pgshunt " PGSHUNT_VERSION);
+      return 0;
+    }
+    if (std::strcmp(argv[i], "--print-schema") == 0) {
+      std::printf("%s%s", pgshunt::kTwoPhaseSchemaNotes.data(), pgshunt::kTwoPhaseSchema.data());
       return 0;
     }
     if (std::strcmp(argv[i], "--check") == 0) {

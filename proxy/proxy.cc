@@ -75,6 +75,8 @@ Proxy::~Proxy() {
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
   catalogs_.reset();  // it posts to workers, and they ask it
+  // It posts to workers until here; sessions that end now still tell it what they leave behind.
+  if (two_phase_) two_phase_->stop();
   // Workers refer to each other until none of them runs.
   workers_.clear();
 }
@@ -89,6 +91,7 @@ Status Proxy::start() {
   for (std::uint32_t i = 0; i < count; ++i) {
     workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint16_t>(i)));
   }
+  two_phase_ = std::make_unique<TwoPhase>([this] { return snapshot(); });
   Worker& listener = *workers_.front();
   port_ = config.listen_port;
   for (const std::string& host : config.listen_addr) {

@@ -17,6 +17,7 @@
 #include "proxy/database.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/socket.h"
+#include "proxy/two_phase/two_phase.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {
@@ -47,6 +48,7 @@ class Proxy {
   // How many clients of a database or a user there may be. Whoever takes of it keeps it.
   std::shared_ptr<ConnectionBudget> client_budget(const std::string& key, std::uint32_t limit);
   Resolver& resolver() { return *resolver_; }
+  TwoPhase& two_phase() { return *two_phase_; }
   std::shared_ptr<PoolGate> gate(const PoolKey& key, const Database& database,
                                  const Config& config);
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
@@ -98,6 +100,7 @@ class Proxy {
   std::unique_ptr<Resolver> resolver_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<CatalogKeeper> catalogs_;
+  std::unique_ptr<TwoPhase> two_phase_;
   EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;

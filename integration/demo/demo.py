@@ -203,8 +203,6 @@ class Demo:
                                {"name": "countries", "reference": True}],
                 },
                 "bench": {
-                    # pgbench's own transaction writes an account and three tables on shard1.
-                    "on_cross_shard_write": "one_phase",
                     "default_shard": "shard1",
                     "shards": shards(),
                     "keyspaces": [{"name": "accounts", "type": "integer"}],

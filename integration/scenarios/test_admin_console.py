@@ -29,7 +29,8 @@ STATS_COLUMNS = ["database", "total_server_assignment_count", "total_xact_count"
                  "avg_query_time", "avg_wait_time"]
 TOPICS = ["POOLS", "CLIENTS", "SERVERS", "SOCKETS", "ACTIVE_SOCKETS", "STATS", "STATS_TOTALS",
           "STATS_AVERAGES", "TOTALS", "DATABASES", "USERS", "LISTS", "CONFIG", "MEM", "VERSION",
-          "STATE", "DNS_HOSTS", "DNS_ZONES", "PINS", "SHARDS", "KEYSPACES", "TABLES", "DRIFT"]
+          "STATE", "DNS_HOSTS", "DNS_ZONES", "PINS", "SHARDS", "KEYSPACES", "TABLES", "DRIFT",
+          "TRANSACTIONS"]
 # As SHOW TOTALS of PgBouncer has them, with "total_" or "avg_" before.
 TOTALS = ["server_assignment_count", "xact_count", "query_count", "client_bytes", "server_bytes",
           "xact_time", "query_time", "wait_time", "ps_client_parse_count",

@@ -95,6 +95,9 @@ ResultSet show_rows(ShowTopic topic, Worker& worker, const std::vector<WorkerRep
     case ShowTopic::kDrift:
       show_drift(out, snapshot);
       break;
+    case ShowTopic::kTransactions:
+      show_transactions(out, worker.proxy().two_phase());
+      break;
   }
   return out;
 }

@@ -38,6 +38,7 @@ enum class ShowTopic : std::uint8_t {
   kKeyspaces,
   kTables,
   kDrift,
+  kTransactions,
 };
 
 // "POOLS"; the names are in the order of the enumeration.

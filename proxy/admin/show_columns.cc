@@ -206,16 +206,21 @@ constexpr AdminColumn kDrift[] = {
     {"difference", kText}, {"consequence", kText},
 };
 
+constexpr AdminColumn kTransactions[] = {
+    {"database", kText}, {"gid", kText},      {"shard", kText},   {"age", kInt4},
+    {"owner", kText},    {"decision", kText}, {"problem", kText},
+};
+
 }  // namespace
 
 std::span<const std::string_view> show_topic_names() {
-  static constexpr std::array<std::string_view, 23> kNames = {
-      "POOLS",     "CLIENTS",      "SERVERS",        "SOCKETS", "ACTIVE_SOCKETS",
-      "STATS",     "STATS_TOTALS", "STATS_AVERAGES", "TOTALS",  "DATABASES",
-      "USERS",     "LISTS",        "CONFIG",         "MEM",     "VERSION",
-      "STATE",     "DNS_HOSTS",    "DNS_ZONES",      "PINS",    "SHARDS",
-      "KEYSPACES", "TABLES",       "DRIFT"};
-  static_assert(kNames.size() == static_cast<std::size_t>(ShowTopic::kDrift) + 1);
+  static constexpr std::array<std::string_view, 24> kNames = {
+      "POOLS",     "CLIENTS",      "SERVERS",        "SOCKETS",     "ACTIVE_SOCKETS",
+      "STATS",     "STATS_TOTALS", "STATS_AVERAGES", "TOTALS",      "DATABASES",
+      "USERS",     "LISTS",        "CONFIG",         "MEM",         "VERSION",
+      "STATE",     "DNS_HOSTS",    "DNS_ZONES",      "PINS",        "SHARDS",
+      "KEYSPACES", "TABLES",       "DRIFT",          "TRANSACTIONS"};
+  static_assert(kNames.size() == static_cast<std::size_t>(ShowTopic::kTransactions) + 1);
   return kNames;
 }
 
@@ -265,6 +270,8 @@ std::span<const AdminColumn> show_columns(ShowTopic topic) {
       return kTables;
     case ShowTopic::kDrift:
       return kDrift;
+    case ShowTopic::kTransactions:
+      return kTransactions;
   }
   return {};
 }

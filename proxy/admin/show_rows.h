@@ -68,5 +68,7 @@ void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports);
 void show_keyspaces(ResultSet& out, const Snapshot& snapshot);
 void show_tables(ResultSet& out, const Snapshot& snapshot);
 void show_drift(ResultSet& out, const Snapshot& snapshot);
+// show_transactions.cc
+void show_transactions(ResultSet& out, const TwoPhase& two_phase);
 
 }  // namespace pgshunt

@@ -24,7 +24,7 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 // What to do with a client whose statement needs a server of its own in transaction mode.
 enum class PinPolicy : std::uint8_t { kAllow, kRefuse };
 // What a transaction that writes on a second shard meets.
-enum class CrossShardWrite : std::uint8_t { kRefuse, kOnePhase };
+enum class CrossShardWrite : std::uint8_t { kTwoPhase, kRefuse, kOnePhase };
 
 struct TlsConfig {
   SslMode mode = SslMode::kPrefer;
@@ -157,7 +157,7 @@ struct DatabaseConfig {
   std::string auth_user;
   std::string connect_query;  // run on every new server connection
   std::string application_name;
-  CrossShardWrite on_cross_shard_write = CrossShardWrite::kRefuse;
+  CrossShardWrite on_cross_shard_write = CrossShardWrite::kTwoPhase;
   // Where a table that `tables` does not name lives; empty: such a table is an error.
   std::string default_shard;
 
@@ -208,6 +208,9 @@ struct Config {
   std::uint32_t max_pinned_servers = 0;  // per pool, 0: up to the pool's size
   Seconds pin_timeout{0};                // a pinned, idle client loses its connection after this
   std::vector<std::string> ignore_startup_parameters;
+
+  // Transactions over several shards
+  Seconds recovery_interval{10};
 
   // Memory
   std::uint32_t client_output_limit =

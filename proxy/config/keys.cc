@@ -103,6 +103,13 @@ constexpr KeySpec<Config> kGeneral[] = {
     {"ignore_startup_parameters", &Config::ignore_startup_parameters, kAny, kReload,
      "Startup parameters of clients to drop instead of passing them on."},
 
+    // Transactions over several shards
+    {"recovery_interval",
+     &Config::recovery_interval,
+     {.unit = Unit::kSeconds, .min = 1, .max = 3600},
+     kReload,
+     "How old a prepared transaction may get whose proxy is gone."},
+
     // Memory
     {"client_output_limit",
      &Config::client_output_limit,

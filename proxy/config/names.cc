@@ -30,6 +30,7 @@ constexpr EnumName<PinPolicy> kPinPolicies[] = {
     {"refuse", PinPolicy::kRefuse},
 };
 constexpr EnumName<CrossShardWrite> kCrossShardWrites[] = {
+    {"two_phase", CrossShardWrite::kTwoPhase},
     {"refuse", CrossShardWrite::kRefuse},
     {"one_phase", CrossShardWrite::kOnePhase},
 };

@@ -90,8 +90,14 @@ class ShardTransaction {
   void join(ShardId shard) { shards_.push_back(shard); }
   // A reference table was written: the first shard, where its writers wait, commits last.
   bool wrote_everywhere = false;
-  // The first shard written to.
-  std::optional<ShardId> writer;
+  // The shards written to, in the order of their first writes.
+  const std::vector<ShardId>& writers() const { return writers_; }
+  bool has_written(ShardId shard) const {
+    return std::find(writers_.begin(), writers_.end(), shard) != writers_.end();
+  }
+  void write(ShardId shard) {
+    if (!has_written(shard)) writers_.push_back(shard);
+  }
 
  private:
   struct Said {
@@ -111,6 +117,7 @@ class ShardTransaction {
   bool implicit_ = false;
   std::vector<Said> prelude_;
   std::vector<ShardId> shards_;
+  std::vector<ShardId> writers_;
 };
 
 }  // namespace pgshunt

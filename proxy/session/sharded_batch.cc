@@ -443,7 +443,9 @@ ShardedConversation::Verdict ShardedConversation::serve_part(const Part& part,
 ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part,
                                                                 std::string_view messages) {
   const ShardId shard = part.shard.value_or(any_shard(part.effects));
-  if (auto allowed = check_write(shard, part.writes); !allowed) return refuse(allowed.error());
+  if (part.writes) {
+    if (const auto held = hold_write({&shard, 1})) return *held;
+  }
   if (!acquire({&shard, 1})) return Verdict::kWait;
   ServerLink& chosen = link(shard);
   std::size_t at = 0;
@@ -555,6 +557,9 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   if (route->merge) plan.merge = *route->merge;
   plan.window = route->window;
   const std::vector<ShardId> shards(route->shards.begin(), route->shards.end());
+  if ((writes && in_two_phases()) || route->kind == RouteKind::kCopySplit) {
+    if (const auto held = hold_write(shards)) return *held;
+  }
   if (!acquire(shards)) return Verdict::kWait;
   at = 0;
   while (next_message(messages, at, message)) {

@@ -76,6 +76,7 @@ ShardedConversation::~ShardedConversation() {
   // A fan-out gives its servers back to their links, which then close what is not clean.
   fan_out_.reset();
   copy_.reset();
+  commit_.reset();
   session_.state().planner = nullptr;
 }
 
@@ -100,7 +101,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       at += step;
       continue;
     }
-    if ((running_ || fan_out_ || copy_) && !copying) break;
+    if ((running_ || fan_out_ || copy_ || commit_) && !copying) break;
     FrameHeader header;
     const FrameStatus status = read_frontend_header(rest, FrontendPhase::kReady, header);
     if (status == FrameStatus::kNeedMore) break;
@@ -223,8 +224,8 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
     }
     const ShardId shard = shard_of(*route, effects);
-    if (auto allowed = check_write(shard, route->writes); !allowed) {
-      return refuse(allowed.error());
+    if (route->writes) {
+      if (const auto held = hold_write({&shard, 1})) return *held;
     }
     const Verdict verdict = run_on_shard(shard, header, frame);
     if (verdict == Verdict::kTaken) note_write(shard, route->writes);
@@ -268,7 +269,9 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     common = shard;
   }
   const ShardId shard = common.value_or(any_shard(effects));
-  if (auto allowed = check_write(shard, writes); !allowed) return refuse(allowed.error());
+  if (writes) {
+    if (const auto held = hold_write({&shard, 1})) return *held;
+  }
   const Verdict verdict = run_on_shard(shard, header, frame);
   if (verdict == Verdict::kTaken) note_write(shard, writes);
   return verdict;
@@ -303,6 +306,9 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   if (route.merge) plan.merge = *route.merge;
   plan.window = route.window;
   const std::string text(sql);
+  if (writes && in_two_phases()) {
+    if (const auto held = hold_write(shards)) return *held;
+  }
   if (!acquire(shards)) return Verdict::kWait;
   std::vector<ServerLink*> links;
   for (const ShardId shard : shards) links.push_back(&link(shard));
@@ -317,6 +323,7 @@ void ShardedConversation::begin_write_everywhere(const std::vector<ServerLink*>&
                                                  std::int64_t lock) {
   if (transaction_.open()) {
     transaction_.wrote_everywhere = true;
+    for (ShardId shard = 0; shard < links_.size(); ++shard) note_write(shard, true);
   } else {
     // All shards or none, as far as one phase can: they commit only after all have succeeded.
     after_ = After::kCommit;
@@ -438,24 +445,6 @@ ShardId ShardedConversation::shard_of(const Route& route, std::uint32_t effects)
   }
 }
 
-Status ShardedConversation::check_write(ShardId shard, bool writes) const {
-  if (!writes || !transaction_.open() || !transaction_.writer || *transaction_.writer == shard) {
-    return Ok{};
-  }
-  if (session_.database()->config.on_cross_shard_write == CrossShardWrite::kOnePhase) return Ok{};
-  const auto& shards = session_.database()->config.shards;
-  return Error{
-      sqlstate::kFeatureNotSupported,
-      "this transaction has written on shard \"" + shards[*transaction_.writer].name +
-          "\" and cannot write on shard \"" + shards[shard].name + "\"",
-      "Keep a transaction's writes to one key, or set on_cross_shard_write = \"one_phase\" "
-      "to commit shard by shard."};
-}
-
-void ShardedConversation::note_write(ShardId shard, bool writes) {
-  if (writes && transaction_.open() && !transaction_.writer) transaction_.writer = shard;
-}
-
 // The one place where a route that needs the key directory goes: its service is asked for
 // `route.lookups`, Router::learn() is told, and the unit, left unconsumed, is looked at again.
 ShardedConversation::Verdict ShardedConversation::look_up_keys(const Route& route) {
@@ -558,6 +547,7 @@ void ShardedConversation::settle_ddl(bool failed) {
 
 // The unit at the front of the client's bytes waited for a server and gets an error instead.
 void ShardedConversation::fail_waiting(const Error& error) {
+  fitness_since_ = {};
   if (session_.next_message_type() == frontend::kQuery) {
     session_.drop_next_message();
     ready_owed_ = true;
@@ -624,6 +614,8 @@ void ShardedConversation::on_cancel() {
     fan_out_->cancel();
   } else if (copy_) {
     copy_->cancel();
+  } else if (commit_) {
+    commit_->cancel();
   } else if (running_) {
     running_->cancel_request();
   } else if (waiting_since() != TimePoint{}) {
@@ -633,11 +625,12 @@ void ShardedConversation::on_cancel() {
 }
 
 bool ShardedConversation::idle() const {
-  return !running_ && !fan_out_ && !copy_ && !transaction_.open() && waiting_since() == TimePoint{};
+  return !running_ && !fan_out_ && !copy_ && !commit_ && !transaction_.open() &&
+         waiting_since() == TimePoint{};
 }
 
 bool ShardedConversation::idle_in_transaction() const {
-  return transaction_.open() && !running_ && !fan_out_ && !copy_;
+  return transaction_.open() && !running_ && !fan_out_ && !copy_ && !commit_;
 }
 
 TimePoint ShardedConversation::waiting_since() const {
@@ -645,7 +638,7 @@ TimePoint ShardedConversation::waiting_since() const {
   for (const auto& each : links_) {
     if (each && each->waiting()) return each->waiting_since();
   }
-  return {};
+  return fitness_since_;
 }
 
 TimePoint ShardedConversation::request_since() const {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "proxy/auth/credentials.h"
+#include "proxy/session/commit_coordinator.h"
 #include "proxy/session/conversation.h"
 #include "proxy/session/copy_in.h"
 #include "proxy/session/fan_out.h"
@@ -33,6 +34,7 @@ class ShardedConversation final : public Conversation,
                                   public LinkOwner,
                                   public FanOutOwner,
                                   public CopyFanOutOwner,
+                                  public CommitOwner,
                                   public StatementPlanner {
  public:
   ShardedConversation(Session& session, const ServerCredentials& credentials);
@@ -57,6 +59,7 @@ class ShardedConversation final : public Conversation,
   void on_fan_out_done(FanOut& fan_out) override;
   void on_copy_in_started() override;
   void on_copy_done(CopyFanOut& copy) override;
+  void on_commit_done(CommitCoordinator& coordinator) override;
 
   Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) override;
 
@@ -74,6 +77,7 @@ class ShardedConversation final : public Conversation,
   Verdict say_to_transaction(const StatementEffects& statement);
   bool can_be_said();
   Verdict end_transaction(bool commit, bool chain);
+  void settle_session(bool commit);
   void finish_transaction(bool failed);
   Verdict end_implicit_transaction();
   Verdict sync();
@@ -119,8 +123,14 @@ class ShardedConversation final : public Conversation,
   ShardId home_shard() const { return 0; }
   ShardId any_shard(std::uint32_t effects) const;
   ShardId shard_of(const Route& route, std::uint32_t effects) const;
-  Status check_write(ShardId shard, bool writes) const;
+
+  // Writes on several shards, sharded_commit.cc.
+  // Nothing: the open transaction may write on these shards. Otherwise what has become of the unit.
+  std::optional<Verdict> hold_write(std::span<const ShardId> shards);
   void note_write(ShardId shard, bool writes);
+  bool in_two_phases() const;
+  void begin_commit(const std::vector<ServerLink*>& links, bool all_wrote, bool first_last);
+
   std::vector<ServerLink*> enlisted_links();
   RouterSession router_session();
   Verdict look_up_keys(const Route& route);
@@ -141,10 +151,11 @@ class ShardedConversation final : public Conversation,
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
 
-  ServerLink* running_ = nullptr;     // serves the unit under way
-  std::unique_ptr<FanOut> fan_out_;   // or this does
-  std::unique_ptr<CopyFanOut> copy_;  // or this
-  CopyIn* copy_in_ = nullptr;         // the same, if the client sends rows
+  ServerLink* running_ = nullptr;              // serves the unit under way
+  std::unique_ptr<FanOut> fan_out_;            // or this does
+  std::unique_ptr<CopyFanOut> copy_;           // or this
+  CopyIn* copy_in_ = nullptr;                  // the same, if the client sends rows
+  std::unique_ptr<CommitCoordinator> commit_;  // or this
   enum class After : std::uint8_t { kReply, kCommit, kCommitted, kReport, kEndTransaction };
   After after_ = After::kReply;
   std::string pending_reply_;  // to be sent when what follows has succeeded
@@ -152,9 +163,10 @@ class ShardedConversation final : public Conversation,
   std::string end_reply_;      // what a silent end is followed by, if it succeeds
   bool ready_owed_ = true;     // the unit ends in ReadyForQuery
   bool forget_servers_ = false;
-  bool silent_end_ = false;  // a Sync ends it, not a command
-  bool chain_ = false;       // the transaction that is ending is followed by another
-  bool skipping_ = false;    // to the next Sync
+  TimePoint fitness_since_{};  // waits for what is to be known of a shard
+  bool silent_end_ = false;    // a Sync ends it, not a command
+  bool chain_ = false;         // the transaction that is ending is followed by another
+  bool skipping_ = false;      // to the next Sync
   // Right behind the COPY FROM under way is a Sync, which COPY ignores once it has begun.
   bool sync_behind_copy_ = false;
   bool ignore_sync_ = false;

@@ -12,6 +12,9 @@ namespace pgshunt {
 ShardedConversation::Verdict ShardedConversation::run_copy(const Route& route,
                                                            std::string_view sql) {
   const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
+  if (route.kind == RouteKind::kCopySplit) {
+    if (const auto held = hold_write(shards)) return *held;
+  }
   if (!acquire(shards)) return Verdict::kWait;
   sync_behind_copy_ = false;
   if (route.kind == RouteKind::kCopySplit && !transaction_.open()) {
@@ -37,6 +40,7 @@ void ShardedConversation::begin_copy(const Route& route, std::span<const ShardId
     begin_write_everywhere(there.links, route.write_lock);
   } else {
     transaction_.wrote_everywhere = true;
+    for (const ShardId shard : shards) note_write(shard, true);
   }
   auto copy = std::make_unique<CopyIn>(session_, *this, std::move(there), router_.shared_topology(),
                                        route.copy, router_session());

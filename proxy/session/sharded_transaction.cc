@@ -151,17 +151,13 @@ ShardedConversation::Verdict ShardedConversation::say_to_transaction(
 ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, bool chain) {
   chain_ = chain;
   std::vector<ServerLink*> links = enlisted_links();
-  SessionSettings& settings = session_.state().settings;
-  if (commit) {
-    settings.commit();
-    session_.settle_channels(true);
-  } else {
-    ddl_ = false;
-    // Which settings a shard takes back depends on when it joined: not worth knowing.
-    forget_servers_ = settings.current() != settings.committed();
-    settings.rollback();
-    session_.settle_channels(false);
+  if (commit && in_two_phases() && links.size() > 1 && !transaction_.writers().empty()) {
+    pending_reply_ = "COMMIT";
+    after_ = After::kEndTransaction;
+    begin_commit(links, false, transaction_.wrote_everywhere);
+    return Verdict::kTaken;
   }
+  settle_session(commit);
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
     finish_transaction(false);
@@ -179,6 +175,20 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   if (transaction_.wrote_everywhere) plan.order = FanOutPlan::Order::kFirstLast;
   begin_fan_out(std::move(links), std::move(plan), tag);
   return Verdict::kTaken;
+}
+
+// What of the session belongs to the transaction: settings, channels.
+void ShardedConversation::settle_session(bool commit) {
+  SessionSettings& settings = session_.state().settings;
+  if (commit) {
+    settings.commit();
+  } else {
+    ddl_ = false;
+    // Which settings a shard takes back depends on when it joined: not worth knowing.
+    forget_servers_ = settings.current() != settings.committed();
+    settings.rollback();
+  }
+  session_.settle_channels(commit);
 }
 
 ShardedConversation::Verdict ShardedConversation::end_implicit_transaction() {
@@ -241,6 +251,10 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
         if (each && each->ready() && each->transaction() != TransactionStatus::kIdle) {
           links.push_back(each.get());
         }
+      }
+      if (!failed && links.size() > 1 && in_two_phases()) {
+        begin_commit(links, true, true);
+        return;
       }
       if (!links.empty()) {
         FanOutPlan plan;

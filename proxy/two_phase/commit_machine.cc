@@ -47,7 +47,7 @@ void CommitMachine::start() {
   if (two_phase_) gid_ = make_gid(database_, parts_[decider_].shard, first_last_);
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     if (i == decider_) continue;
-    send(i, parts_[i].wrote ? "PREPARE TRANSACTION '" + gid_.text + "'" : "COMMIT");
+    send(i, parts_[i].wrote ? "PREPARE TRANSACTION '" + gid_of(i) + "'" : "COMMIT");
   }
   go_on();
 }
@@ -237,7 +237,7 @@ void CommitMachine::commit_prepared() {
     if (parts_[i].gone) {
       finish_by_other(i);
     } else {
-      send(i, "COMMIT PREPARED '" + gid_.text + "'");
+      send(i, "COMMIT PREPARED '" + gid_of(i) + "'");
     }
   }
   go_on();
@@ -253,7 +253,7 @@ void CommitMachine::commit_first() {
   } else if (parts_[0].gone) {
     finish_by_other(0);
   } else {
-    send(0, "COMMIT PREPARED '" + gid_.text + "'");
+    send(0, "COMMIT PREPARED '" + gid_of(0) + "'");
   }
 }
 
@@ -265,7 +265,7 @@ void CommitMachine::abort() {
     if (part.gone) {
       in_doubt_ |= part.prepared;
     } else if (part.prepared) {
-      send(i, "ROLLBACK PREPARED '" + gid_.text + "'");
+      send(i, "ROLLBACK PREPARED '" + gid_of(i) + "'");
     } else if (part.open) {
       send(i, "ROLLBACK");
     }

@@ -61,8 +61,9 @@ class CommitMachine {
 
   std::vector<Step> take_steps();
 
-  // The prepared transactions' name; empty while nothing needs one.
+  // The decision's name; empty while nothing needs one. A participant's has its number, too.
   const std::string& gid() const { return gid_.text; }
+  std::string gid_of(std::size_t index) const { return gid_of_part(gid_.text, index); }
   // It is decided, or will be undone: nobody has to be asked any more, only told.
   bool settling() const { return phase_ == Phase::kCommitting || phase_ == Phase::kAborting; }
   // A cancel request may still stop it.

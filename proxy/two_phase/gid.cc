@@ -3,7 +3,9 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <span>
 
@@ -79,23 +81,35 @@ Gid make_gid(std::string_view database, std::string_view decider, bool first_las
   return gid;
 }
 
+std::string gid_of_part(std::string_view decision, std::size_t part) {
+  return std::string(decision) + ":" + std::to_string(part);
+}
+
 std::optional<GidParts> parse_gid(std::string_view text) {
   if (!text.starts_with(kBegin)) return std::nullopt;
-  text.remove_prefix(kBegin.size());
   GidParts parts;
+  parts.decision = text;
+  text.remove_prefix(kBegin.size());
   for (std::string_view* part : {&parts.database, &parts.proxy, &parts.mark}) {
     const std::size_t end = text.find(':');
     if (end == std::string_view::npos || end == 0) return std::nullopt;
     *part = text.substr(0, end);
     text.remove_prefix(end + 1);
   }
-  parts.first_last = text.ends_with(kFirstLast);
-  if (parts.first_last) text.remove_suffix(kFirstLast.size());
-  parts.decider = text;
-  if (text.empty() || text.find(':') != std::string_view::npos ||
-      parts.mark.size() != kMarkDigits) {
-    return std::nullopt;
-  }
+  if (parts.mark.size() != kMarkDigits) return std::nullopt;
+  const std::size_t end = std::min(text.find(':'), text.size());
+  parts.decider = text.substr(0, end);
+  text.remove_prefix(end);
+  if (parts.decider.empty()) return std::nullopt;
+  parts.first_last = text.starts_with(kFirstLast);
+  if (parts.first_last) text.remove_prefix(kFirstLast.size());
+  if (text.empty()) return parts;
+  parts.decision.remove_suffix(text.size());
+  text.remove_prefix(1);
+  std::uint32_t number = 0;
+  const auto [stop, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc() || stop != text.data() + text.size()) return std::nullopt;
+  parts.part = number;
   return parts;
 }
 

@@ -30,6 +30,7 @@ TEST(AdminCommand, EveryTopicIsFoundByItsName) {
   EXPECT_EQ(parsed("SHOW POOLS").topic, ShowTopic::kPools);
   EXPECT_EQ(parsed("SHOW PINS").topic, ShowTopic::kPins);
   EXPECT_EQ(parsed("SHOW TABLES").topic, ShowTopic::kTables);
+  EXPECT_EQ(parsed("SHOW TRANSACTIONS").topic, ShowTopic::kTransactions);
 }
 
 TEST(AdminCommand, ColumnsHaveDifferentNames) {

@@ -17,7 +17,16 @@ TEST(Gid, SaysWhoseItIsAndWhoDecides) {
   EXPECT_EQ(parts->proxy, proxy_id());
   EXPECT_EQ(parts->decider, "s1");
   EXPECT_FALSE(parts->first_last);
-  EXPECT_TRUE(parse_gid(make_gid("app", "s1", true).text)->first_last);
+  EXPECT_EQ(parts->decision, gid.text);
+  EXPECT_FALSE(parts->part);
+  const Gid last = make_gid("app", "last", true);
+  const std::string third = gid_of_part(last.text, 3);
+  const auto of_part = parse_gid(third);
+  ASSERT_TRUE(of_part);
+  EXPECT_EQ(of_part->decision, last.text);
+  EXPECT_EQ(of_part->decider, "last");
+  EXPECT_TRUE(of_part->first_last);
+  EXPECT_EQ(of_part->part, 3u);
 }
 
 TEST(Gid, ItsMarkIsTheHashOfItsKey) {
@@ -43,7 +52,7 @@ TEST(Gid, StaysShortAndHarmlessWhateverTheNames) {
   for (const std::string& name : {std::string(1000, 'x'), std::string("a:b'c\\\n\xff\"%"),
                                   std::string(60, ':'), std::string("last")}) {
     const Gid gid = make_gid(name, name, true);
-    EXPECT_LE(gid.text.size(), 199u);
+    EXPECT_LE(gid_of_part(gid.text, 65535).size(), 199u);
     EXPECT_EQ(gid.text.find_first_of("'\\\n\""), std::string::npos);
     const auto parts = parse_gid(gid.text);
     ASSERT_TRUE(parts) << gid.text;
@@ -57,7 +66,9 @@ TEST(Gid, StaysShortAndHarmlessWhateverTheNames) {
 TEST(Gid, OthersAreNotOurs) {
   for (const char* text : {"", "pgshunt", "pgshunt:", "pgshunt:a:b:c:d", "citus_0_1_2_3",
                            "pgshunt:a:b:0123456789abcdef0123456789abcdef:",
-                           "pgshunt:a:b:0123456789abcdef0123456789abcdef:x:y"}) {
+                           "pgshunt:a:b:0123456789abcdef0123456789abcdef:x:y",
+                           "pgshunt:a:b:0123456789abcdef0123456789abcdef:x:last:",
+                           "pgshunt:a:b:0123456789abcdef0123456789abcdef:x:1:2"}) {
     EXPECT_FALSE(parse_gid(text)) << text;
   }
 }

@@ -41,6 +41,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::hold_write(
       break;
   }
   TwoPhase& two_phase = worker_.proxy().two_phase();
+  bool wait = false;
   for (const ShardId shard : writers) {
     const auto told = [worker = &worker_, id = session_.state().id] {
       worker->post([id](Worker& there) {
@@ -48,13 +49,12 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::hold_write(
       });
     };
     const std::optional<Status> fit = two_phase.fit(database, shard, told);
-    if (!fit) {
-      fitness_since_ = worker_.loop().now();
-      return Verdict::kWait;
-    }
-    if (!*fit) return refuse(fit->error());
+    wait |= !fit;
+    if (fit && !*fit) return refuse(fit->error());
   }
-  return std::nullopt;
+  if (!wait) return std::nullopt;
+  fitness_since_ = worker_.loop().now();
+  return Verdict::kWait;
 }
 
 void ShardedConversation::note_write(ShardId shard, bool writes) {

@@ -15,7 +15,7 @@ import pytest
 
 import transfers
 from harness import wait_until
-from transfers import Bank, check, nothing_prepared, prepared
+from transfers import Bank, check, keys_by_shard, nothing_prepared, prepared
 
 BANK = "crash_bank"
 ROUNDS = int(os.environ.get("PGSHUNT_CRASHES", "0"))
@@ -117,6 +117,7 @@ class World:
         self.relays = [Relay(server) for server in self.servers]
         self.proxy = make_proxy(self.config())
         self.banks = []
+        self.keys = keys_by_shard(self.servers[0])
 
     def config(self):
         """In the clear, so that the relays can read."""
@@ -124,7 +125,7 @@ class World:
                 "server_tls": {"mode": "disable"}}
 
     def begin(self, clients, seed):
-        self.banks.append(Bank(self.proxy, clients, seed))
+        self.banks.append(Bank(self.proxy, self.keys, clients, seed))
 
     def outcomes(self):
         return {transfer: outcome for bank in self.banks for transfer, outcome in bank.outcomes.items()}
@@ -235,7 +236,7 @@ def test_kills_at_any_moment(world):
 def test_two_proxies_recover_at_once(world, make_proxy):
     """The second one serves clients of its own and finishes what the first leaves."""
     other = make_proxy(world.config())
-    world.banks.append(Bank(other, 4, "other"))
+    world.banks.append(Bank(other, world.keys, 4, "other"))
     for step in STEPS * ROUNDS:
         trap = Trap(step, world.harm_connection)
         for relay in world.relays:

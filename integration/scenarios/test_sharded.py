@@ -210,7 +210,7 @@ def applications(shared_proxy, application_servers, authority):
                    {"name": "countries", "reference": True}],
     }
     return Applications(shared_proxy, application_servers, authority, databases={
-        "parts": {**parts, "on_cross_shard_write": "one_phase"},
+        "parts": parts,
         # One server on each shard: whatever one client leaves there, the next would find.
         "narrow": {**parts, "on_cross_shard_write": "one_phase", "pool_size": 1},
         "one_writer": {**parts, "on_cross_shard_write": "refuse"},

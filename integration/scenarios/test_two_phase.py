@@ -242,7 +242,7 @@ def test_reference_tables_are_written_on_all_shards_or_none(proxy, client, serve
 
 
 def test_transfers_keep_the_sum(proxy, servers):
-    bank = Bank(proxy, 8)
+    bank = Bank(proxy, keys_by_shard(servers[0]), 8)
     wait_until(lambda: bank.committed() > 400, 60)
     bank.stop()
     assert not bank.codes

@@ -90,7 +90,7 @@ class Applications:
             "users": {self.user: {"password": self.password}},
             "databases": {
                 "plain": {"host": first.host, "port": first.port, "dbname": PLAIN_DATABASE},
-                "sharded": sharded_database(servers, on_cross_shard_write="one_phase"),
+                "sharded": sharded_database(servers),
                 "careful": sharded_database(servers, on_cross_shard_write="refuse"),
                 **(databases or {}),
             },

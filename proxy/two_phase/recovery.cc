@@ -235,6 +235,7 @@ Result<bool> resolve(ControlConnection& decider, const std::string& gid) {
   if (const auto set = decider.query("SET lock_timeout = '1s'"); !set) return set.error();
   const auto rows = decider.query("SELECT pgshunt.resolve($1)", {gid});
   if (!rows) return rows.error();
+  if (rows->empty()) return Error{sqlstate::kConnectionFailure, "no answer", {}};
   return rows->front().front() == "t";
 }
 

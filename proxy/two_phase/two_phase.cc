@@ -35,6 +35,7 @@ Error not_installed(const std::string& shard, const Error& error) {
 Status look_at_fitness(ControlConnection& connection, const std::string& shard) {
   const auto row = connection.query(kTwoPhaseFitnessQuery);
   if (!row) return row.error();
+  if (row->empty()) return Error{sqlstate::kConnectionFailure, "no answer", {}};
   if (row->front()[0] == "0") {
     return Error{sqlstate::kObjectNotInPrerequisiteState,
                  "transactions cannot write on several shards: max_prepared_transactions is 0 on "
@@ -284,7 +285,10 @@ void TwoPhase::recover() {
                             [&](const InDoubt& each) { return each.gid.starts_with(gid); });
       });
     }
-    const auto pause = std::chrono::duration_cast<steady_clock::duration>(interval / 4);
+    // What appears just after a round is half the interval old at the next, and due at the one
+    // after that at the latest.
+    const auto pause = std::chrono::duration_cast<steady_clock::duration>(
+        in_doubt_.empty() ? interval / 2 : interval / 4);
     const auto hurry = std::min<steady_clock::duration>(pause, kHurriedRound);
     const auto is_new = [&] {
       return stopping_ || std::any_of(abandoned_.begin(), abandoned_.end(),

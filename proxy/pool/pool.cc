@@ -222,6 +222,10 @@ void Pool::lend_to_first_waiter(Backend& backend) {
 void Pool::send_to_worker(Backend& backend, std::uint16_t worker) {
   std::shared_ptr<Backend::Moved> moved = std::make_shared<Backend::Moved>(
       Backend::Moved{backend.detach(), std::move(backend.identity), std::move(backend.memory)});
+  // It may have been found lost in this very turn, which is still to be reported: its connection is
+  // the other worker's affair now, and found lost there again.
+  backend.state = Backend::State::kClosed;
+  backend.driver = nullptr;
   worker_.bury(release_ownership(backend));
   worker_.post_to(worker, [key = worker_.key_of(*this), gate = gate_, moved](Worker& there) {
     if (Pool* pool = there.find_pool(key)) {

@@ -220,12 +220,13 @@ def states(proxy):
 def test_while_pins_are_looked_for(proxy, mortal, alice, bob):
     """The client has its answer already: that its server is lost afterwards is not told as another."""
     pid = alice.backend_pid()
-    alice.query("DO $$ BEGIN END $$")       # everything it needs is in its caches
+    locks = "SELECT pg_advisory_lock(7), pg_advisory_unlock(7)"
+    alice.query(locks)                      # everything it needs is in its caches
     blocker = mortal.connect("app")
     blocker.autocommit = False
     with blocker.cursor() as cursor:
         cursor.execute("LOCK pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE")
-        alice.query("DO $$ BEGIN END $$")
+        alice.query(locks)
         wait_until(lambda: waits_for_lock(cursor, pid))
         cursor.execute(f"SELECT pg_terminate_backend({pid})")
         forgotten(proxy, pid)

@@ -18,7 +18,7 @@ struct Rows {
 
 class Walk {
  public:
-  explicit Walk(const TableScope& scope) : scope_(scope) {}
+  Walk(const TableScope& scope, std::size_t first) : scope_(scope), next_(first) {}
 
   Result<Rows> item(const FromItem& item) {
     switch (item.kind) {
@@ -104,15 +104,16 @@ class Walk {
   }
 
   const TableScope& scope_;
-  std::size_t next_ =
-      0;  // tables are numbered as TableScope numbers them: in the order of the text
+  std::size_t next_;  // tables are numbered as TableScope numbers them: in the order of the text
 };
 
 }  // namespace
 
-Status check_rows_are_partitioned(const std::vector<FromItem>& from, const TableScope& scope) {
-  Walk walk(scope);
+Status check_rows_are_partitioned(const std::vector<FromItem>& from, const TableScope& scope,
+                                  bool has_target) {
+  Walk walk(scope, has_target ? 1 : 0);
   Rows all;
+  if (has_target && scope.tables().front().sharded()) all.tables.push_back(0);
   // Items between commas may be joined in any order, so one that fits with what is there already
   // is looked for before giving up.
   std::vector<Rows> waiting;

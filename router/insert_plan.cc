@@ -84,6 +84,23 @@ std::optional<Pin> selected_pin(const Query& select, const Expr& expr, ShardKeyT
 
 }  // namespace
 
+bool selects_own_key(const Topology& topology, const Query& insert, const Table& table,
+                     const StatementAnalysis& analysis) {
+  if (!insert.source || !insert.source->values.empty()) return false;
+  const Query& source = *insert.source;
+  const auto position = key_position(insert, table);
+  if (!position || source.operation != SetOperation::kNone ||
+      std::any_of(source.from.begin(), source.from.end(), has_outer_join)) {
+    return false;
+  }
+  const Expr* value = selected(source, *position);
+  const TableScope* scope = analysis.scope_of(source);
+  if (value == nullptr || scope == nullptr || value->kind != ExprKind::kColumn) return false;
+  const TableUse* use = scope->key_of(*value);
+  return use != nullptr && use->sharded() && use->resolved.table->keyspace == table.keyspace &&
+         table.keyspace < topology.keyspaces.size();
+}
+
 Result<std::vector<Pin>> insert_pins(const Topology& topology,
                                      const std::vector<std::uint32_t>& types, const Query& insert,
                                      const Table& table, const StatementAnalysis& analysis,
@@ -133,6 +150,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
     pins.push_back(std::move(*pin));
     return pins;
   }
+  if (selects_own_key(topology, insert, table, analysis)) return pins;  // not pinned: on all shards
   if (const Status added = add_value(*value); !added) return added.error();
   return pins;
 }

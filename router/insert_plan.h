@@ -24,4 +24,9 @@ Status check_on_conflict(const Query& insert, const Table& table);
 // tables.
 Status check_defaults_are_same(const Query& insert, const Table& table, bool has_default);
 
+// INSERT ... SELECT whose rows have the key of the row they were made of: what a shard selects, it
+// keeps.
+bool selects_own_key(const Topology& topology, const Query& insert, const Table& table,
+                     const StatementAnalysis& analysis);
+
 }  // namespace pgshunt

@@ -1,6 +1,7 @@
 // Which expressions are values that a key can be taken from.
 
 #include "router/builtin.h"
+#include "router/key_array.h"
 #include "router/table_scope.h"
 
 namespace pgshunt {
@@ -74,6 +75,35 @@ std::optional<KeySource> key_source_of(const Expr& expr, ShardKeyType type,
   // '5'::text::bigint reads the text; other casts may round.
   if (out.cast != 0 && is_string_oid(declared)) return out;
   return std::nullopt;
+}
+
+std::optional<KeySource> key_array_of(const Expr& expr, ShardKeyType type,
+                                      const std::vector<std::uint32_t>& types) {
+  KeySource out;
+  const Expr* at = &expr;
+  if (at->kind == ExprKind::kCast && at->array && at->args.size() == 1) {
+    const auto oid = builtin_type_oid(at->names);
+    if (!oid || !comparable_with_key(type, *oid)) return std::nullopt;
+    out.cast = *oid;
+    at = &at->args[0];
+  }
+  if (at->kind == ExprKind::kConstant && at->constant == ConstantKind::kString) {
+    if (read_constant(*at, out)) return out;
+    return std::nullopt;
+  }
+  if (at->kind != ExprKind::kParameter || at->parameter == 0 || at->parameter > 65535) {
+    return std::nullopt;
+  }
+  out.kind = KeySource::Kind::kParameter;
+  out.parameter = static_cast<std::uint16_t>(at->parameter - 1);
+  const std::uint32_t declared = declared_type(types, at->parameter);
+  if (declared == 0) return out;
+  const auto element = array_element_oid(declared);
+  // A cast from one type of array to another may round.
+  if (!element || !comparable_with_key(type, *element) || (out.cast != 0 && out.cast != *element)) {
+    return std::nullopt;
+  }
+  return out;
 }
 
 }  // namespace pgshunt

@@ -39,4 +39,40 @@ bool names_a_moment(std::string_view text) {
   return found && words <= kMaxWords;
 }
 
+namespace {
+
+// 'to' and, on a later line, 'day' are one string.
+bool continues_below(std::string_view statement, std::size_t quote) {
+  bool line = false;
+  for (std::size_t at = quote + 1; at < statement.size(); ++at) {
+    const char c = statement[at];
+    if (c == '\'') return line;
+    if (c == '-') return true;  // perhaps a comment
+    if (c == '\n' || c == '\r') {
+      line = true;
+    } else if (c != ' ' && c != '\t' && c != '\f' && c != '\v') {
+      return false;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool mentions_moment(std::string_view statement) {
+  // now, toDAY, yesterDAY, TOMorrow.
+  for (std::size_t at = 0; at + 2 < statement.size(); ++at) {
+    const char c = statement[at];
+    if (c == '\\' || (c == '\'' && continues_below(statement, at))) return true;
+    const char lower = static_cast<char>(c | 0x20);
+    if (lower != 'n' && lower != 'd' && lower != 't') continue;
+    const std::string_view here = statement.substr(at);
+    if (word_is(here.substr(0, 3), "now") || word_is(here.substr(0, 3), "day") ||
+        word_is(here.substr(0, 3), "tom")) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace pgshunt

@@ -10,4 +10,7 @@ namespace pgshunt {
 // Prose of more than a few words is not taken for a date.
 bool names_a_moment(std::string_view text);
 
+// Could any literal of a statement be such a text? A quick no for most; escapes count as a yes.
+bool mentions_moment(std::string_view statement);
+
 }  // namespace pgshunt

@@ -242,7 +242,9 @@ Expr cast_of(const PgQuery__TypeCast& cast) {
   if (cast.type_name != nullptr) {
     const PgQuery__TypeName& type = *cast.type_name;
     out.names = strings_of(type.n_names, type.names);
-    out.plain = type.n_typmods == 0 && type.n_array_bounds == 0 && !type.setof && !type.pct_type;
+    const bool unmodified = type.n_typmods == 0 && !type.setof && !type.pct_type;
+    out.plain = unmodified && type.n_array_bounds == 0;
+    out.array = unmodified && type.n_array_bounds != 0;
   }
   if (cast.arg != nullptr) out.args.push_back(expr_of(*cast.arg));
   // Type modifiers are constants, and nothing hides in them.
@@ -262,8 +264,12 @@ Expr operator_of(const PgQuery__AExpr& expr) {
       out.kind = ExprKind::kOperator;
       break;
     case PG_QUERY__A__EXPR__KIND__AEXPR_OP_ANY:
+      out.kind = ExprKind::kAnyOrAll;
+      out.text = "ANY";
+      break;
     case PG_QUERY__A__EXPR__KIND__AEXPR_OP_ALL:
       out.kind = ExprKind::kAnyOrAll;
+      out.text = "ALL";
       break;
     case PG_QUERY__A__EXPR__KIND__AEXPR_IN:
       out.kind = ExprKind::kIn;
@@ -817,8 +823,79 @@ StatementKind kind_of(const PgQuery__Node& node) {
       return StatementKind::kTruncate;
     case PG_QUERY__NODE__NODE_LOCK_STMT:
       return StatementKind::kLock;
+    case PG_QUERY__NODE__NODE_CREATE_STMT: {
+      const PgQuery__RangeVar* table = node.create_stmt->relation;
+      const bool kept = table != nullptr && text_of(table->relpersistence) != "t";
+      return kept ? StatementKind::kDefinition : StatementKind::kOther;
+    }
+    case PG_QUERY__NODE__NODE_VIEW_STMT: {
+      const PgQuery__RangeVar* view = node.view_stmt->view;
+      const bool kept = view != nullptr && text_of(view->relpersistence) != "t";
+      return kept ? StatementKind::kDefinition : StatementKind::kOther;
+    }
+    case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
+    case PG_QUERY__NODE__NODE_DROP_STMT:
+    case PG_QUERY__NODE__NODE_INDEX_STMT:
+    case PG_QUERY__NODE__NODE_RENAME_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_FUNCTION_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_FUNCTION_STMT:
+    case PG_QUERY__NODE__NODE_GRANT_STMT:
+    case PG_QUERY__NODE__NODE_COMMENT_STMT:
+    case PG_QUERY__NODE__NODE_VACUUM_STMT:
+    case PG_QUERY__NODE__NODE_REINDEX_STMT:
+    case PG_QUERY__NODE__NODE_COMPOSITE_TYPE_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_ENUM_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_ENUM_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_DOMAIN_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_STATS_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_TRIG_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_POLICY_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_POLICY_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_OWNER_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_OBJECT_SCHEMA_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
+    case PG_QUERY__NODE__NODE_ALTER_SEQ_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_EXTENSION_STMT:
+      return StatementKind::kDefinition;
     default:
       return is_query(node) ? StatementKind::kQuery : StatementKind::kOther;
+  }
+}
+
+// VACUUM and whatever is CONCURRENTLY.
+bool runs_outside_blocks(const PgQuery__Node& node) {
+  switch (node.node_case) {
+    case PG_QUERY__NODE__NODE_INDEX_STMT:
+      return node.index_stmt->concurrent;
+    case PG_QUERY__NODE__NODE_DROP_STMT:
+      return node.drop_stmt->concurrent;
+    case PG_QUERY__NODE__NODE_VACUUM_STMT:
+      return node.vacuum_stmt->is_vacuumcmd;
+    case PG_QUERY__NODE__NODE_REINDEX_STMT: {
+      const PgQuery__ReindexStmt& reindex = *node.reindex_stmt;
+      if (reindex.kind != PG_QUERY__REINDEX_OBJECT_TYPE__REINDEX_OBJECT_INDEX &&
+          reindex.kind != PG_QUERY__REINDEX_OBJECT_TYPE__REINDEX_OBJECT_TABLE) {
+        return true;
+      }
+      return reindex.n_params != 0;
+    }
+    default:
+      return false;
+  }
+}
+
+// DROP TABLE and its kin name tables as lists of words.
+void dropped_tables(const PgQuery__DropStmt& drop, std::vector<TableName>& out) {
+  if (drop.remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) return;
+  for (std::size_t i = 0; i < drop.n_objects; ++i) {
+    if (drop.objects[i]->node_case != PG_QUERY__NODE__NODE_LIST) continue;
+    const PgQuery__List& words = *drop.objects[i]->list;
+    const std::vector<std::string> names = strings_of(words.n_items, words.items);
+    if (names.empty()) continue;
+    TableName& table = out.emplace_back();
+    table.name = names.back();
+    if (names.size() > 1) table.schema = names[names.size() - 2];
   }
 }
 
@@ -842,6 +919,16 @@ SqlStatement statement_of(const PgQuery__Node& node) {
       break;
     case StatementKind::kCursor:
       query = node.declare_cursor_stmt->query;
+      break;
+    case StatementKind::kDefinition:
+      out.outside_block = runs_outside_blocks(node);
+      if (node.node_case == PG_QUERY__NODE__NODE_DROP_STMT) {
+        dropped_tables(*node.drop_stmt, out.tables);
+      }
+      if (node.node_case == PG_QUERY__NODE__NODE_ALTER_TABLE_STMT) {
+        out.stores_values = true;
+        collect(node.alter_table_stmt->base, out.exprs);
+      }
       break;
     default:
       break;

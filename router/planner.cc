@@ -6,14 +6,17 @@
 #include <utility>
 
 #include "router/builtin.h"
+#include "router/command_plan.h"
 #include "router/copy_plan.h"
 #include "router/drift.h"
 #include "router/insert_plan.h"
+#include "router/insert_split.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
 #include "router/refusal.h"
 #include "router/scatter_plan.h"
 #include "router/statement_analysis.h"
+#include "router/write_plan.h"
 
 namespace pgshunt {
 namespace {
@@ -64,7 +67,8 @@ class Planner {
         return plan_cursor(statement);
       case StatementKind::kTruncate:
       case StatementKind::kLock:
-        return plan_on_unsharded_only(statement);
+      case StatementKind::kDefinition:
+        return plan_command(topology_, statement, request_.search_path, analysis_, plan_);
       case StatementKind::kOther:
         break;
     }
@@ -226,14 +230,23 @@ class Planner {
     if (unpinned == nullptr) {
       plan_.kind = RouteKind::kOneShard;
       if (const Status same = find_home(plan_.home); !same) return same.error();
+      plan_several(query);
+      plan_rows(query);
       return check_parameter_types();
     }
-    if (!analysis_.writes().empty()) return unpinned_write(*unpinned);
+    plan_.pins.clear();
+    if (!analysis_.writes().empty()) {
+      const bool plain =
+          query.verb == QueryVerb::kUpdate || query.verb == QueryVerb::kDelete ||
+          (query.verb == QueryVerb::kInsert && query.source &&
+           selects_own_key(topology_, query, *analysis_.writes().front().table.table, analysis_));
+      return plain && plain_query_ ? plan_write_shards(topology_, query, analysis_, plan_)
+                                   : unpinned_write(*unpinned);
+    }
     if (analysis_.has(TableClass::kUnsharded)) {
       return refusal("an unsharded table cannot be joined with a sharded table over several shards",
                      "Give the shard key of " + quoted(unpinned->visible_name()) + ".");
     }
-    plan_.pins.clear();
     add_bounds(*analysis_.scope_of(query));
     return plan_scatter(request_.text, query, analysis_, plan_);
   }
@@ -244,6 +257,62 @@ class Planner {
     for (const KeyBound& bound : scope.bounds()) {
       if (!has_other_use(bound.source, beside_keys)) plan_.bounds.push_back(bound);
     }
+  }
+
+  // Other rows of the same INSERT may go to other shards if nothing in them, or around them,
+  // depends on where that is.
+  void plan_rows(const Query& query) {
+    const Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query));
+    if (!same) plan_.rows_refusal = same.error();
+    if (query.verb != QueryVerb::kInsert || !query.source || query.source->values.size() < 2)
+      return;
+    if (plan_.rows_refusal) {
+      plan_.several_refusal = *plan_.rows_refusal;
+      return;
+    }
+    InsertRows rows;
+    const std::size_t row_count = query.source->values.size();
+    const bool found = plain_query_ && plan_.pins.size() == row_count && !plan_.home &&
+                       find_insert_rows(request_.text, true, rows) &&
+                       rows.rows.size() == row_count && rows.same_length;
+    if (!found) return;
+    // In fewer rows a parameter of open type might get another than in all of them.
+    // ... and one that is used nowhere has none.
+    const auto& uses = analysis_.facts().parameter_uses;
+    for (std::size_t i = 0; i < std::max(uses.size(), request_.types.size()); ++i) {
+      const std::size_t count = i < uses.size() ? uses[i] : 0;
+      if (count == 1 || (i < request_.types.size() && request_.types[i] != 0)) continue;
+      plan_.several_refusal = refusal("parameter $" + std::to_string(i + 1) +
+                                          " of an INSERT with rows on several shards is not used "
+                                          "exactly once, and its type is open",
+                                      "Declare its type when preparing, or bind it twice.");
+      return;
+    }
+    plan_.split = make_insert_split(request_.text, rows);
+    plan_.several = RouteKind::kWriteShards;
+  }
+
+  // Every table is pinned, but by lists of values, which may be on several shards: the rows beyond
+  // those shards have no part in the result, so what may run on all shards may run on these.
+  void plan_several(const Query& query) {
+    plan_.several_refusal = refusal("the statement's rows live on several shards",
+                                    "Write one statement for each shard key.");
+    const bool lists = std::any_of(plan_.pins.begin(), plan_.pins.end(),
+                                   [](const Pin& pin) { return pin.is_list(); });
+    if (!lists || plan_.home || !plain_query_) return;
+    StatementPlanData several;
+    const Status planned = analysis_.writes().empty()
+                               ? plan_scatter(request_.text, query, analysis_, several)
+                               : plan_write_shards(topology_, query, analysis_, several);
+    if (!planned) {
+      plan_.several_refusal = planned.error();
+      return;
+    }
+    plan_.several = several.kind;
+    plan_.merge = std::move(several.merge);
+    plan_.limit = several.limit;
+    plan_.offset = several.offset;
+    plan_.shard_text = std::move(several.shard_text);
   }
 
   Status unpinned_write(const TableUse& use) const {
@@ -300,11 +369,18 @@ class Planner {
 
   Status check_parameter_types() const {
     const std::vector<std::size_t> beside_keys = parameters_beside_keys();
-    for (const Pin& pin : plan_.pins) {
-      if (!has_other_use(pin.source, beside_keys)) continue;
-      return refusal("the type of parameter $" + std::to_string(pin.source.parameter + 1) +
+    const auto check = [&](const KeySource& source) -> Status {
+      if (!has_other_use(source, beside_keys)) return Ok{};
+      return refusal("the type of parameter $" + std::to_string(source.parameter + 1) +
                          ", a shard key, is open and it is used elsewhere too",
                      "Declare its type when preparing, or use a parameter of its own for the key.");
+    };
+    for (const Pin& pin : plan_.pins) {
+      if (const Status ok = check(pin.source); !ok) return ok.error();
+      if (!pin.more) continue;
+      for (const KeySource& source : *pin.more) {
+        if (const Status ok = check(source); !ok) return ok.error();
+      }
     }
     return Ok{};
   }
@@ -367,6 +443,7 @@ class Planner {
       return refusal("EXPLAIN of this statement is not supported on a sharded database",
                      "Connect to a shard and run it there.");
     }
+    plain_query_ = false;
     if (const Status planned = plan_query(statement); !planned) return planned.error();
     plan_.writes &= statement.analyze;
     if (!plan_.several_shards()) return Ok{};
@@ -380,6 +457,7 @@ class Planner {
                      "Use COPY ... FROM STDIN or TO STDOUT (\\copy in psql).");
     }
     if (statement.query) {
+      plain_query_ = false;
       if (const Status planned = plan_query(statement); !planned) return planned.error();
       if (plan_.kind != RouteKind::kScatter) {
         if (!plan_.several_shards()) return Ok{};
@@ -449,6 +527,7 @@ class Planner {
 
   // FETCH and CLOSE say nothing of what a cursor reads, so all cursors are on the home shard.
   Status plan_cursor(const SqlStatement& statement) {
+    plain_query_ = false;
     if (const Status planned = plan_query(statement); !planned) return planned.error();
     if (plan_.kind == RouteKind::kAnyShard || plan_.kind == RouteKind::kHomeShard) {
       plan_.kind = RouteKind::kHomeShard;
@@ -458,30 +537,12 @@ class Planner {
                    "Run the query itself, with LIMIT and the last row seen to read it in parts.");
   }
 
-  Status plan_on_unsharded_only(const SqlStatement& statement) {
-    for (const TableName& name : statement.tables) {
-      const auto table = resolve_table(topology_, request_.search_path, name);
-      if (!table) return table.error();
-      if (const Status ok = check_write_target(*table, name); !ok) return ok.error();
-      if (table->placement != TableClass::kUnsharded ||
-          (plan_.home && *plan_.home != table->home)) {
-        return refusal(
-            statement.text + " of " + quoted(name.name) + " is not supported on a sharded database",
-            "Connect to each shard and run it there.");
-      }
-      plan_.home = table->home;
-      plan_.unqualified |= name.schema.empty();
-    }
-    plan_.kind = RouteKind::kOneShard;
-    plan_.writes = true;
-    return Ok{};
-  }
-
   const Topology& topology_;
   const PlanRequest& request_;
   StatementAnalysis analysis_;
   StatementPlanData plan_;
   std::vector<std::uint16_t> insert_parameters_;
+  bool plain_query_ = true;  // not inside EXPLAIN, COPY or DECLARE
 };
 
 }  // namespace

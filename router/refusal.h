@@ -12,6 +12,11 @@ inline Error refusal(std::string message, std::string hint) {
   return {sqlstate::kFeatureNotSupported, std::move(message), std::move(hint)};
 }
 
+inline Error moment_refusal() {
+  return refusal("a literal such as 'now' or 'today' would mean another moment on every shard",
+                 "Write the date or time itself.");
+}
+
 inline Error set_config_refusal() {
   return refusal("set_config() would set it on one shard only", "Use SET or SET LOCAL.");
 }

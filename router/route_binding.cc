@@ -6,6 +6,7 @@
 #include "protocol/row_value.h"
 #include "router/builtin.h"
 #include "router/copy_plan.h"
+#include "router/key_array.h"
 #include "router/key_location.h"
 #include "router/refusal.h"
 
@@ -35,20 +36,17 @@ Error null_key() {
 }
 
 // What a source says, or what is wrong with it.
-[[gnu::always_inline]] inline Result<KeyInput> input_of(const KeySource& source, ShardKeyType type,
-                                                        ParameterValues& values,
-                                                        const RouterSession& session) {
-  KeyInput input;
-  if (source.kind == KeySource::Kind::kConstant) {
-    input = source.constant_input();
-  } else {
-    const auto bound = values.value(source.parameter);
-    if (!bound) return bound.error();
-    if (!*bound) return no_value();
-    input = **bound;
-  }
-  if (!session.same_encoding && is_string(type) && !is_ascii(input.bytes)) return needs_encoding();
-  return input;
+[[gnu::always_inline]] inline Result<KeyInput> input_of(const KeySource& source,
+                                                        ParameterValues& values) {
+  if (source.kind == KeySource::Kind::kConstant) return source.constant_input();
+  const auto bound = values.value(source.parameter);
+  if (!bound) return bound.error();
+  if (!*bound) return no_value();
+  return **bound;
+}
+
+bool is_readable(const KeyInput& input, ShardKeyType type, const RouterSession& session) {
+  return session.same_encoding || !is_string(type) || is_ascii(input.bytes);
 }
 
 Error refuses_new_keys(const Keyspace& keyspace) {
@@ -84,18 +82,32 @@ Result<std::optional<ShardId>> shard_by_directory(const Topology& topology, cons
   return std::optional<ShardId>();
 }
 
-// The shard a pin names; nothing if no row can match it, or if it has become a lookup.
-Result<std::optional<ShardId>> shard_of(const Topology& topology, const Pin& pin,
-                                        ParameterValues& values, const RouterSession& session,
-                                        BindContext& context) {
-  const auto input = input_of(pin.source, pin.key_type, values, session);
-  if (!input) return input.error();
+// Shards named so far, ascending.
+void add_shard(std::vector<ShardId>& chosen, ShardId shard) {
+  const auto at = std::lower_bound(chosen.begin(), chosen.end(), shard);
+  if (at == chosen.end() || *at != shard) chosen.insert(at, shard);
+}
+
+// Adds the shard of one value, if any row can have it as its key; it may become a lookup instead.
+Status add_value(const Topology& topology, const Pin& pin, const KeySource& source,
+                 const KeyInput& input, const RouterSession& session, BindContext& context,
+                 std::vector<ShardId>& chosen) {
+  if (!is_readable(input, pin.key_type, session)) return needs_encoding();
   const Keyspace& keyspace = topology.keyspaces[pin.keyspace];
-  const auto location = locate_key(keyspace, pin.source, *input, pin.use, context.key);
-  if (!location) return location.error();
+  const auto location = locate_key(keyspace, source, input, pin.use, context.key);
+  if (!location) {
+    // Beside numbers a string in IN may be read as one of another type.
+    if (pin.more && input.form == KeyInput::Form::kString &&
+        location.error().code == sqlstate::kInvalidTextRepresentation) {
+      return refusal("a value in a list of shard keys is not of the key's type",
+                     "Give values of the key's own type.");
+    }
+    return location.error();
+  }
   switch (location->kind) {
     case KeyLocation::Kind::kShard:
-      return std::optional<ShardId>(location->shard);
+      add_shard(chosen, location->shard);
+      break;
     case KeyLocation::Kind::kNull:
       if (pin.use == KeyUse::kCompared) break;
       return null_key();
@@ -104,26 +116,74 @@ Result<std::optional<ShardId>> shard_of(const Topology& topology, const Pin& pin
       return nobodys_key(keyspace, context.key);
     case KeyLocation::Kind::kNoMatch:
       break;
-    case KeyLocation::Kind::kAskDirectory:
-      return shard_by_directory(topology, pin, context);
+    case KeyLocation::Kind::kAskDirectory: {
+      const auto shard = shard_by_directory(topology, pin, context);
+      if (!shard) return shard.error();
+      if (*shard) add_shard(chosen, **shard);
+      break;
+    }
   }
-  return std::optional<ShardId>();
+  return Ok{};
 }
 
-Result<Route> bind_one_shard(const Topology& topology, const StatementPlanData& plan,
-                             ParameterValues& values, const RouterSession& session,
-                             BindContext& context) {
-  std::optional<ShardId> shard = plan.home;
-  context.lookups.clear();
-  for (const Pin& pin : plan.pins) {
-    const auto named = shard_of(topology, pin, values, session, context);
-    if (!named) return named.error();
-    if (!*named) continue;
-    if (shard && *shard != **named) {
-      return refusal("the statement's rows live on several shards",
-                     "Write one statement for each shard key.");
+Status add_array(const Topology& topology, const Pin& pin, const KeyInput& array,
+                 const RouterSession& session, BindContext& context, std::vector<ShardId>& chosen) {
+  if (array.form == KeyInput::Form::kNull) return Ok{};
+  KeySource each;
+  each.cast = pin.source.cast;
+  std::string scratch;
+  KeyArrayReader reader(array, scratch);
+  KeyInput element;
+  while (true) {
+    switch (reader.next(element)) {
+      case KeyArrayReader::Step::kElement:
+        if (const Status added = add_value(topology, pin, each, element, session, context, chosen);
+            !added) {
+          return added.error();
+        }
+        break;
+      case KeyArrayReader::Step::kEnd:
+        return Ok{};
+      case KeyArrayReader::Step::kMalformed:
+        return refusal("an array of shard keys is not in a form the proxy can read",
+                       "Write it as '{1,2,3}', or bind an array of the key's type.");
     }
-    shard = **named;
+  }
+}
+
+Status add_source(const Topology& topology, const Pin& pin, const KeySource& source,
+                  ParameterValues& values, const RouterSession& session, BindContext& context,
+                  std::vector<ShardId>& chosen) {
+  const auto input = input_of(source, values);
+  if (!input) return input.error();
+  if (pin.array) return add_array(topology, pin, *input, session, context, chosen);
+  return add_value(topology, pin, source, *input, session, context, chosen);
+}
+
+Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& plan,
+                           ParameterValues& values, const RouterSession& session,
+                           BindContext& context);
+
+Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& plan,
+                          ParameterValues& values, const RouterSession& session,
+                          BindContext& context) {
+  std::vector<ShardId>& chosen = context.chosen;
+  chosen.clear();
+  context.lookups.clear();
+  if (plan.home) chosen.push_back(*plan.home);
+  for (const Pin& pin : plan.pins) {
+    if (const Status added =
+            add_source(topology, pin, pin.source, values, session, context, chosen);
+        !added) {
+      return added.error();
+    }
+    if (!pin.more) continue;
+    for (const KeySource& source : *pin.more) {
+      if (const Status added = add_source(topology, pin, source, values, session, context, chosen);
+          !added) {
+        return added.error();
+      }
+    }
   }
   Route route;
   route.writes = plan.writes;
@@ -133,10 +193,20 @@ Result<Route> bind_one_shard(const Topology& topology, const StatementPlanData& 
     return route;
   }
   context.learned.forget_absences();
-  if (!shard) return route;  // no row can match: any shard will say so
-  context.one_shard = *shard;
-  route.kind = RouteKind::kOneShard;
-  route.shards = {&context.one_shard, 1};
+  route.shards = chosen;
+  if (chosen.empty()) return route;  // no row can match: any shard will say so
+  if (chosen.size() == 1) {
+    route.kind = RouteKind::kOneShard;
+    return route;
+  }
+  if (plan.several == RouteKind::kOneShard) return plan.several_refusal;
+  if (values.names_a_moment()) return moment_refusal();
+  if (plan.several == RouteKind::kScatter) {
+    auto scatter = bind_scatter(topology, plan, values, session, context);
+    if (scatter) scatter->shards = chosen;
+    return scatter;
+  }
+  route.kind = plan.several;
   return route;
 }
 
@@ -193,8 +263,8 @@ std::span<const ShardId> shards_within(const Topology& topology, const Statement
   const Keyspace& keyspace = topology.keyspaces[plan.bounds.front().keyspace];
   KeyInterval interval;
   for (const KeyBound& bound : plan.bounds) {
-    const auto input = input_of(bound.source, keyspace.key_type, values, session);
-    if (!input) continue;
+    const auto input = input_of(bound.source, values);
+    if (!input || !is_readable(*input, keyspace.key_type, session)) continue;
     context.key.clear();
     const auto read =
         hash_key(keyspace.key_type, bound.source, *input, KeyUse::kCompared, &context.key);
@@ -272,18 +342,16 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
                    "Write schema.table, or reset search_path.");
   }
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
-  if (plan.several_shards() && values.names_a_moment()) {
-    return refusal("a literal such as 'now' or 'today' would mean another moment on every shard",
-                   "Write the date or time itself.");
-  }
+  if (plan.several_shards() && values.names_a_moment()) return moment_refusal();
   switch (plan.kind) {
     case RouteKind::kOneShard:
-      return bind_one_shard(topology, plan, values, session, context);
+      return bind_pinned(topology, plan, values, session, context);
     case RouteKind::kScatter:
       return bind_scatter(topology, plan, values, session, context);
     case RouteKind::kAnyShard:
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
+    case RouteKind::kWriteShards:
     case RouteKind::kLookup:  // never planned
       break;
     case RouteKind::kCopySplit:
@@ -297,8 +365,34 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     route.shards = topology.all_shards;
     route.write_lock = plan.write_lock;
   }
+  if (plan.kind == RouteKind::kWriteShards) {
+    route.shards = topology.all_shards;
+    route.alike = plan.alike;
+    route.defines = plan.defines;
+  }
   if (plan.kind == RouteKind::kHomeShard) route.shards = std::span(topology.all_shards).first(1);
   return route;
+}
+
+Status bind_rows(const Topology& topology, const StatementPlanData& plan, ParameterValues& values,
+                 const RouterSession& session, BindContext& context,
+                 std::vector<std::uint16_t>& row_order) {
+  const std::vector<ShardId>& chosen = context.chosen;
+  row_order.clear();
+  context.lookups.clear();
+  std::vector<ShardId> one;
+  for (const Pin& pin : plan.pins) {
+    one.clear();
+    if (const Status added = add_source(topology, pin, pin.source, values, session, context, one);
+        !added) {
+      return added.error();
+    }
+    if (one.empty() && !context.lookups.empty()) continue;
+    if (one.empty()) return no_value();
+    const auto at = std::lower_bound(chosen.begin(), chosen.end(), one.front());
+    row_order.push_back(static_cast<std::uint16_t>(at - chosen.begin()));
+  }
+  return Ok{};
 }
 
 }  // namespace pgshunt

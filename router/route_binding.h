@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,8 @@ class ParameterValues {
 struct BindContext {
   const KeyDirectory* directory = nullptr;
   LearnedKeys learned{4096};
-  ShardId one_shard = 0;
-  std::vector<ShardId> some_shards;  // ascending
+  std::vector<ShardId> chosen;       // that values name, ascending
+  std::vector<ShardId> some_shards;  // within bounds, ascending
   std::vector<KeyLookup> lookups;
   std::string key;  // scratch
 };
@@ -40,5 +41,11 @@ struct BindContext {
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
                          ParameterValues& values, const RouterSession& session,
                          BindContext& context);
+
+// Of a plan with `split`: for each pin its index in `context.chosen`, which bind_route() has
+// filled. If the directory has to be asked again, `context.lookups` is not empty afterwards.
+Status bind_rows(const Topology& topology, const StatementPlanData& plan, ParameterValues& values,
+                 const RouterSession& session, BindContext& context,
+                 std::vector<std::uint16_t>& row_order);
 
 }  // namespace pgshunt

@@ -1,9 +1,13 @@
 #include "router/router.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 #include <variant>
 
 #include "router/bounded_cache.h"
+#include "router/insert_rows.h"
+#include "router/insert_split.h"
 #include "router/moment_words.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -125,6 +129,11 @@ bool has_ambiguous_strings(std::string_view statement, const RouterSession& sess
   return !session.standard_conforming_strings && statement.find('\\') != std::string_view::npos;
 }
 
+// A plan for one shard or several has the text of the latter.
+bool runs_shard_text(RouteKind kind) {
+  return kind != RouteKind::kOneShard && kind != RouteKind::kAnyShard;
+}
+
 Error ambiguous_strings() {
   return refusal("the statement has a backslash while standard_conforming_strings is off",
                  "Set standard_conforming_strings to on, and write E'...' for escapes.");
@@ -148,6 +157,17 @@ class Router::Impl {
   Result<Route> route(std::string_view statement, const RouterSession& session) {
     const TemplateStatus status =
         normalize_template(statement, template_, session.standard_conforming_strings);
+    if (status == TemplateStatus::kRows &&
+        find_insert_rows(statement, session.standard_conforming_strings, rows_)) {
+      return route_rows(statement, session);
+    }
+    return route_template(statement, status, session);
+  }
+
+ private:
+  Result<Route> route_template(std::string_view statement, TemplateStatus status,
+                               const RouterSession& session) {
+    bound_ = nullptr;
     if (status == TemplateStatus::kOk) {
       const CachedTemplate& known = find_or_plan(path_of(session));
       if (const auto* plan = std::get_if<StatementPlanData>(&known.outcome)) {
@@ -162,6 +182,87 @@ class Router::Impl {
     return route_text(statement, session);
   }
 
+  // Every row is routed as an INSERT of its own, so rows of one shape share a plan however many
+  // there are. What the rows of one shard have in common is then sent there as one statement.
+  Result<Route> route_rows(std::string_view statement, const RouterSession& session) {
+    if (!rows_.same_length) {
+      return Error{sqlstate::kSyntaxError, "VALUES lists must all be the same length", {}};
+    }
+    const std::string_view before = rows_.before(statement);
+    const std::string_view behind = rows_.behind(statement);
+    row_shards_.clear();
+    used_.clear();
+    std::optional<Error> refused;
+    for (std::size_t i = 0; i < rows_.rows.size(); ++i) {
+      auto route = route_row(before, rows_.row(statement, i), behind, session);
+      if (!route) return route.error();
+      if (route->kind == RouteKind::kEveryShard) {
+        if (i + 1 < rows_.rows.size()) continue;
+        route->sql = {};
+        return route;
+      }
+      if (route->kind != RouteKind::kOneShard || bound_ == nullptr) {
+        return route_text(statement, session);
+      }
+      const ShardId shard = route->shards.front();
+      const auto at = std::lower_bound(used_.begin(), used_.end(), shard);
+      if (at == used_.end() || *at != shard) used_.insert(at, shard);
+      row_shards_.push_back(shard);
+      if (!refused) refused = bound_->rows_refusal;
+    }
+    Route route;
+    route.writes = true;
+    route.shards = used_;
+    route.kind = used_.size() == 1 ? RouteKind::kOneShard : RouteKind::kWriteShards;
+    if (route.kind == RouteKind::kOneShard) return route;
+    if (refused) return *refused;
+    if (const Status same = check_moments(statement, session); !same) return same.error();
+    deal_rows(statement);
+    route.texts = texts_;
+    route.row_order = row_shards_;
+    return route;
+  }
+
+  Result<Route> route_row(std::string_view before, std::string_view row, std::string_view behind,
+                          const RouterSession& session) {
+    row_text_.assign(before).append(row).append(behind);
+    const TemplateStatus status =
+        normalize_template(row_text_, template_, session.standard_conforming_strings);
+    return route_template(row_text_, status, session);
+  }
+
+  // Only a statement that has such a word somewhere, or an escape that may hide one, is read again.
+  Status check_moments(std::string_view statement, const RouterSession& session) {
+    if (!mentions_moment(statement)) return Ok{};
+    for (std::size_t i = 0; i < rows_.rows.size(); ++i) {
+      row_text_.assign(rows_.before(statement)).append(rows_.row(statement, i));
+      row_text_.append(rows_.behind(statement));
+      const TemplateStatus status =
+          normalize_template(row_text_, template_, session.standard_conforming_strings);
+      // What has no template was planned with its literals in place.
+      if (status != TemplateStatus::kOk) continue;
+      if (LiteralParameters(template_, literal_).names_a_moment()) return moment_refusal();
+    }
+    return Ok{};
+  }
+
+  // The rows of each shard in a text of its own; row_shards_ becomes indexes into used_.
+  void deal_rows(std::string_view statement) {
+    texts_.resize(used_.size());
+    for (std::string& text : texts_) text.assign(rows_.before(statement));
+    std::vector<bool> begun(used_.size());
+    for (std::size_t i = 0; i < row_shards_.size(); ++i) {
+      const auto at = std::lower_bound(used_.begin(), used_.end(), row_shards_[i]);
+      const auto index = static_cast<std::uint16_t>(at - used_.begin());
+      row_shards_[i] = index;
+      if (begun[index]) texts_[index].append(", ");
+      begun[index] = true;
+      texts_[index].append(rows_.row(statement, i));
+    }
+    for (std::string& text : texts_) text.append(rows_.behind(statement));
+  }
+
+ public:
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session) {
@@ -201,7 +302,28 @@ class Router::Impl {
                    {}};
     }
     BoundParameters parameters(values);
-    return bind_route(*topology_, plan.data(), parameters, session, context_);
+    auto route = bind_route(*topology_, plan.data(), parameters, session, context_);
+    if (route && route->kind == RouteKind::kWriteShards && plan.data().split) {
+      const Status bound =
+          bind_rows(*topology_, plan.data(), parameters, session, context_, row_shards_);
+      if (!bound) return bound.error();
+      if (!context_.lookups.empty()) {
+        route->kind = RouteKind::kLookup;
+        route->shards = {};
+        route->lookups = context_.lookups;
+        return route;
+      }
+      const std::size_t wanted = std::max(plan.data().split->parameters, plan.types().size());
+      if (values.size() != wanted) {
+        return Error{sqlstate::kProtocolViolation,
+                     "bind message supplies " + std::to_string(values.size()) +
+                         " parameters, but prepared statement requires " + std::to_string(wanted),
+                     {}};
+      }
+      route->split = plan.data().split.get();
+      route->row_order = row_shards_;
+    }
+    return route;
   }
 
  private:
@@ -251,8 +373,9 @@ class Router::Impl {
   Result<Route> bind_template(const StatementPlanData& plan, const TemplateRenderer& renderer,
                               const RouterSession& session) {
     LiteralParameters parameters(template_, literal_);
+    bound_ = &plan;
     auto route = bind_route(*topology_, plan, parameters, session, context_);
-    if (route && !plan.shard_text.empty()) {
+    if (route && !plan.shard_text.empty() && runs_shard_text(route->kind)) {
       renderer.render(template_.literals, rendered_);
       route->sql = rendered_;
     }
@@ -265,9 +388,14 @@ class Router::Impl {
     auto data = plan_statement(*topology_, {statement, {}, 0, path_of(session)});
     if (!data) return data.error();
     text_plan_ = std::move(*data);
+    bound_ = &text_plan_;
     NoParameters parameters;
     auto route = bind_route(*topology_, text_plan_, parameters, session, context_);
-    if (route) route->sql = text_plan_.shard_text;
+    // The rows of a simple query are told apart before it is parsed, unless they are odd.
+    if (route && route->kind == RouteKind::kWriteShards && text_plan_.split) {
+      return text_plan_.several_refusal;
+    }
+    if (route && runs_shard_text(route->kind)) route->sql = text_plan_.shard_text;
     return route;
   }
 
@@ -282,6 +410,12 @@ class Router::Impl {
   std::string literal_;
   std::string rendered_;
   BindContext context_;
+  const StatementPlanData* bound_ = nullptr;  // of the last route
+  InsertRows rows_;
+  std::string row_text_;
+  std::vector<ShardId> used_;
+  std::vector<std::uint16_t> row_shards_;
+  std::vector<std::string> texts_;
 };
 
 Router::Router(std::shared_ptr<const Topology> topology, std::size_t cached_templates)

@@ -20,18 +20,30 @@
 namespace pgshunt {
 
 struct CopyPlan;      // router/copy_plan.h
+struct InsertSplit;   // router/insert_split.h
 class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
 
 enum class RouteKind : std::uint8_t {
-  kAnyShard,    // reads only reference tables or none: the linked shard, else any
-  kHomeShard,   // system catalogs: always the topology's first shard, so that OIDs stay consistent
-  kOneShard,    // shards[0]; a statement pinned to a key that cannot exist becomes kAnyShard
-  kScatter,     // a SELECT on all of `shards`, merged by `merge`
-  kEveryShard,  // a write to a reference table: every shard, all or none; the first one's reply
-                // counts
-  kCopySplit,   // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
-  kCopyMerge,   // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
-  kLookup,      // the directory must be asked for `lookups` first; then route it again
+  kAnyShard,     // reads only reference tables or none: the linked shard, else any
+  kHomeShard,    // system catalogs: always the topology's first shard, so that OIDs stay consistent
+  kOneShard,     // shards[0]; a statement pinned to a key that cannot exist becomes kAnyShard
+  kScatter,      // a SELECT on `shards`, merged by `merge`
+  kEveryShard,   // a write to a reference table: every shard, all or none; the first one's reply
+                 // counts
+  kWriteShards,  // a write on each of `shards` to its own rows, all or none: tags are summed, rows
+                 // of RETURNING are those of all
+  kCopySplit,    // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
+  kCopyMerge,    // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
+  kLookup,       // the directory must be asked for `lookups` first; then route it again
+};
+
+// Of a statement that is about tables or the schema, not rows: every shard does the same, and the
+// first one's reply is the client's.
+enum class Alike : std::uint8_t {
+  kNo,
+  kTogether,  // all or none
+  kInBlock,   // the same, if the client has begun a transaction block; else any shard refuses it
+  kOneByOne,  // it cannot run in a transaction: one shard after the other
 };
 
 struct Route {
@@ -47,6 +59,15 @@ struct Route {
   // hold on the first shard, so that all shards see their writes in one order.
   std::int64_t write_lock = 0;
   RowWindow window;  // kScatter: LIMIT and OFFSET, values bound
+  // kWriteShards of an INSERT with several rows: a text for each of `shards`, and for each row, in
+  // the order of the text, which of them has it. Empty: all run the same. Valid until the router's
+  // next call.
+  std::span<const std::string> texts;
+  std::span<const std::uint16_t> row_order;
+  Alike alike = Alike::kNo;  // kWriteShards
+  bool defines = false;      // the schema changes
+  // The same from bind(), with row_order: what to make the texts of. Valid as long as the plan.
+  const InsertSplit* split = nullptr;
   // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
   std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.

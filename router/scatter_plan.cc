@@ -16,16 +16,6 @@
 namespace pgshunt {
 namespace {
 
-// Hints all say the same first thing: with the key, everything works.
-std::string give_key(const TableScope& scope) {
-  for (const TableUse& use : scope.tables()) {
-    if (!use.sharded() || use.pin) continue;
-    return "Give the shard key: WHERE " + std::string(use.visible_name()) + "." +
-           use.resolved.table->key_column + " = value.";
-  }
-  return "Give the shard key of every table.";
-}
-
 std::string lacks_key(const TableScope& scope) {
   for (const TableUse& use : scope.tables()) {
     if (use.sharded() && !use.pin) return "\"" + std::string(use.visible_name()) + "\"";
@@ -56,39 +46,8 @@ Status check_clauses(const Query& query, const StatementFacts& facts, const Tabl
     if (clause.there) {
       return refusal(std::string(clause.name) + " over several shards is not supported, and " +
                          lacks_key(scope) + " has no shard key given",
-                     give_key(scope));
+                     give_shard_key(scope));
     }
-  }
-  return Ok{};
-}
-
-Status check_expressions(const StatementFacts& facts, const TableScope& scope) {
-  struct Finding {
-    const std::string& name;
-    const char* why;
-  };
-  const Finding findings[] = {
-      {facts.aggregate, "aggregate function"},
-      {facts.window, "window function"},
-      {facts.local_function, "function that differs from server to server,"},
-      {facts.unknown_function, "function not known to be the same everywhere,"},
-      {facts.system_column, "system column"},
-      {facts.oid_type, "type of object identifiers"},
-      {facts.unknown_operator, "operator not known to be the same everywhere,"},
-      {facts.other_node, "expression"},
-  };
-  for (const Finding& finding : findings) {
-    if (!finding.name.empty()) {
-      return refusal(
-          std::string(finding.why) + " " + finding.name + " over several shards is not supported",
-          give_key(scope));
-    }
-  }
-  if (!facts.moment.empty()) {
-    return refusal(facts.moment +
-                       " over several shards is not supported: every shard would read "
-                       "its own clock",
-                   "Pass the time as a parameter or constant, or give the shard key.");
   }
   return Ok{};
 }
@@ -192,12 +151,57 @@ Result<std::string> shard_text(std::string_view text, const Query& query, const 
 
 }  // namespace
 
-Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,
-                    StatementPlanData& out) {
+std::string give_shard_key(const TableScope& scope) {
+  for (const TableUse& use : scope.tables()) {
+    if (!use.sharded() || use.pin) continue;
+    return "Give the shard key: WHERE " + std::string(use.visible_name()) + "." +
+           use.resolved.table->key_column + " = value.";
+  }
+  return "Give the shard key of every table.";
+}
+
+Status check_expressions(const StatementFacts& facts, const TableScope& scope) {
+  struct Finding {
+    const std::string& name;
+    const char* why;
+  };
+  const Finding findings[] = {
+      {facts.aggregate, "aggregate function"},
+      {facts.window, "window function"},
+      {facts.local_function, "function that differs from server to server,"},
+      {facts.unknown_function, "function not known to be the same everywhere,"},
+      {facts.system_column, "system column"},
+      {facts.oid_type, "type of object identifiers"},
+      {facts.unknown_operator, "operator not known to be the same everywhere,"},
+      {facts.other_node, "expression"},
+  };
+  for (const Finding& finding : findings) {
+    if (!finding.name.empty()) {
+      return refusal(
+          std::string(finding.why) + " " + finding.name + " over several shards is not supported",
+          give_shard_key(scope));
+    }
+  }
+  if (!facts.moment.empty()) {
+    return refusal(facts.moment +
+                       " over several shards is not supported: every shard would read "
+                       "its own clock",
+                   "Pass the time as a parameter or constant, or give the shard key.");
+  }
+  return Ok{};
+}
+
+Status check_scatter(const Query& query, const StatementAnalysis& analysis) {
   const TableScope& scope = *analysis.scope_of(query);
   if (const Status ok = check_clauses(query, analysis.facts(), scope); !ok) return ok.error();
   if (const Status ok = check_rows_are_partitioned(query.from, scope); !ok) return ok.error();
-  if (const Status ok = check_expressions(analysis.facts(), scope); !ok) return ok.error();
+  return check_expressions(analysis.facts(), scope);
+}
+
+Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,
+                    StatementPlanData& out) {
+  const TableScope& scope = *analysis.scope_of(query);
+  if (const Status ok = check_scatter(query, analysis); !ok) return ok.error();
   auto limit = limit_source(query.limit, "LIMIT");
   if (!limit) return limit.error();
   auto offset = limit_source(query.offset, "OFFSET");

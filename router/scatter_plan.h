@@ -2,6 +2,7 @@
 // their answers become one?
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,5 +16,15 @@ namespace pgshunt {
 // `text`: what `query` was parsed from.
 Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,
                     StatementPlanData& out);
+
+// May every shard select for its own rows, if their order is of no account?
+Status check_scatter(const Query& query, const StatementAnalysis& analysis);
+
+// Must every shard find the same values for the expressions of a statement, given the same row? If
+// not, an Error names the first that differs.
+Status check_expressions(const StatementFacts& facts, const TableScope& scope);
+
+// Hints all say the same first thing: with the key, everything works.
+std::string give_shard_key(const TableScope& scope);
 
 }  // namespace pgshunt

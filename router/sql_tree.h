@@ -29,14 +29,14 @@ enum class ExprKind : std::uint8_t {
   kColumn,     // names: [qualifier ...] column; `star`: ends with .*
   kParameter,  // `parameter`
   kConstant,   // `constant`, `text`
-  kCast,       // names: the type's; args[0]; `plain`: no modifiers, no array
+  kCast,       // names: the type's; args[0]; `plain`: no modifiers, no array; `array`
   kCollate,    // names: the collation's; args[0]
   kOperator,   // names: the operator's; one or two args
   kAnd,
   kOr,
   kNot,
   kIn,           // args[0] IN (args[1] ...); names: "=" or "<>"
-  kAnyOrAll,     // args[0] op ANY/ALL (args[1])
+  kAnyOrAll,     // args[0] op ANY/ALL (args[1]); `text`: which
   kNotDistinct,  // args[0] IS NOT DISTINCT FROM args[1]
   kScalar,    // CASE, COALESCE, IS NULL, BETWEEN, ARRAY[..], ROW(..) and their kin: as harmless as
               // its args; `text`: what it is ("BETWEEN": args[0] between args[1] and args[2])
@@ -60,6 +60,7 @@ struct Expr {
   ConstantKind constant = ConstantKind::kNull;
   bool star = false;      // kColumn: t.*; kFunction: count(*)
   bool plain = false;     // kCast
+  bool array = false;     // kCast: to an array of an otherwise plain type
   bool windowed = false;  // kFunction: OVER
   // kFunction: DISTINCT, ORDER BY, WITHIN GROUP or FILTER: it can only be an aggregate
   bool aggregate_syntax = false;
@@ -158,14 +159,15 @@ struct CopyOption {
 enum class StatementKind : std::uint8_t {
   kEmpty,
   kQuery,
-  kExplain,   // query; `analyze`
-  kCopy,      // query, or tables[0]; `from`, `server_file`, `copy_*`; exprs: its WHERE
-  kCursor,    // DECLARE; query
-  kFetch,     // FETCH, MOVE, CLOSE
-  kSetting,   // SET, SHOW, RESET, DISCARD, DEALLOCATE, transaction control
-  kNotify,    // LISTEN, NOTIFY, UNLISTEN
-  kTruncate,  // tables
-  kLock,      // tables
+  kExplain,     // query; `analyze`
+  kCopy,        // query, or tables[0]; `from`, `server_file`, `copy_*`; exprs: its WHERE
+  kCursor,      // DECLARE; query
+  kFetch,       // FETCH, MOVE, CLOSE
+  kSetting,     // SET, SHOW, RESET, DISCARD, DEALLOCATE, transaction control
+  kNotify,      // LISTEN, NOTIFY, UNLISTEN
+  kTruncate,    // tables
+  kLock,        // tables
+  kDefinition,  // of the schema: tables named in it; `outside_block`, `stores_values`
   kOther,
 };
 
@@ -178,6 +180,8 @@ struct SqlStatement {
   bool analyze = false;
   bool from = false;
   bool server_file = false;
+  bool outside_block = false;             // cannot run in a transaction block
+  bool stores_values = false;             // of exprs, in rows that are there already
   std::vector<std::string> copy_columns;  // kCopy: its column list
   std::vector<CopyOption> copy_options;
 };

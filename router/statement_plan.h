@@ -16,11 +16,17 @@
 
 namespace pgshunt {
 
-// One end of `key = value`: the value that places a table's rows, still to be bound.
+// One end of `key = value`: the value that places a table's rows, still to be bound; or of
+// `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
 struct Pin {
   std::uint16_t keyspace = 0;
   ShardKeyType key_type = ShardKeyType::kInt8;
   KeySource source;
+  // Of a list: the values after the first. Null: there is no list.
+  std::shared_ptr<const std::vector<KeySource>> more;
+  // `source` is an array; its cast is to an array of that type.
+  bool array = false;
+  bool is_list() const { return array || more != nullptr; }
   // A value that is stored (INSERT) must not be NULL. In a comparison NULL merely matches no row.
   KeyUse use = KeyUse::kCompared;
   // Compared with a key of another keyspace, whose rows are then stored (INSERT ... SELECT): that
@@ -50,7 +56,17 @@ struct StatementPlanData {
   std::uint64_t epoch = 0;
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;
-  std::vector<Pin> pins;                 // kOneShard: all must name one shard
+  // kOneShard: the shards of all their values. kWriteShards, kScatter: empty means every shard.
+  std::vector<Pin> pins;
+  // kOneShard: what the statement is when its values turn out to be on several shards; kOneShard
+  // for a statement that cannot run there, and why not.
+  RouteKind several = RouteKind::kOneShard;
+  Error several_refusal;
+  // An INSERT of one row for one shard: why rows like it may not go to several shards in one
+  // statement; nothing if they may.
+  std::optional<Error> rows_refusal;
+  // A prepared INSERT of several rows, which may part; pins are those of the rows.
+  std::shared_ptr<const InsertSplit> split;
   std::optional<ShardId> home;           // kOneShard: an unsharded table is involved
   std::vector<KeyBound> bounds;          // kScatter: every row of the result meets them
   MergeSpec merge;                       // kScatter
@@ -58,6 +74,8 @@ struct StatementPlanData {
   LimitSource offset;                    // kScatter
   std::shared_ptr<const CopyPlan> copy;  // kCopySplit, kCopyMerge
   std::int64_t write_lock = 0;           // kEveryShard: see Route
+  Alike alike = Alike::kNo;              // kWriteShards
+  bool defines = false;                  // kWriteShards
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
   // Names a table without its schema: good only under the search path it was planned under.
@@ -65,7 +83,8 @@ struct StatementPlanData {
   std::string search_path;  // SearchPath::text() of that; empty: the topology's
   // Parameters by whose text each shard would read its own clock must not come ("now", "today").
   bool several_shards() const {
-    return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard || copies();
+    return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard ||
+           kind == RouteKind::kWriteShards || copies();
   }
   bool copies() const { return kind == RouteKind::kCopySplit || kind == RouteKind::kCopyMerge; }
 };

@@ -29,6 +29,13 @@ bool has_right_or_full_join(const FromItem& item) {
   return std::any_of(item.sides.begin(), item.sides.end(), has_right_or_full_join);
 }
 
+bool comparable(const Pin& pin, ShardKeyType type) {
+  return comparable_with_key(type, pin.source.cast) &&
+         (!pin.more || std::all_of(pin.more->begin(), pin.more->end(), [type](const KeySource& s) {
+           return comparable_with_key(type, s.cast);
+         }));
+}
+
 bool is_system_schema(std::string_view schema) {
   return schema == "pg_catalog" || schema == "information_schema";
 }
@@ -300,7 +307,12 @@ void TableScope::add_conjuncts(const Expr& condition, std::size_t first, std::si
       if (condition.args.size() == 2 && is_equals(condition)) {
         add_equality(condition.args[0], condition.args[1], first, last);
         add_equality(condition.args[1], condition.args[0], first, last);
+        return;
       }
+      [[fallthrough]];
+    case ExprKind::kAnyOrAll:
+    case ExprKind::kOr:
+      if (auto list = key_list(condition)) add_list(std::move(*list), first, last);
       return;
     default:
       return;
@@ -405,6 +417,7 @@ std::optional<Pin> TableScope::search(std::size_t table) const {
   std::vector<bool> seen(tables_.size(), false);
   std::vector<std::size_t> queue{table};
   seen[table] = true;
+  std::optional<Pin> list;
   for (std::size_t head = 0; head < queue.size(); ++head) {
     const std::size_t at = queue[head];
     const auto usable_from = [table, at](const Equality& equality) {
@@ -421,10 +434,13 @@ std::optional<Pin> TableScope::search(std::size_t table) const {
         // The value places the rows of the table it was searched for.
         const Table& target = *tables_[table].resolved.table;
         const ShardKeyType type = topology_.keyspaces[target.keyspace].key_type;
-        if (!comparable_with_key(type, pin.source.cast)) continue;
+        if (!comparable(pin, type)) continue;
         pin.keyspace = target.keyspace;
         pin.key_type = type;
-        return pin;
+        if (!pin.is_list()) return pin;
+        // One value is better than several.
+        if (!list) list = std::move(pin);
+        continue;
       }
       if (equality.value) continue;
       std::size_t next = kNone;
@@ -435,7 +451,7 @@ std::optional<Pin> TableScope::search(std::size_t table) const {
       queue.push_back(next);
     }
   }
-  return std::nullopt;
+  return list;
 }
 
 bool TableScope::keys_joined(std::size_t left, std::size_t right, std::size_t first,

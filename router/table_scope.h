@@ -102,6 +102,19 @@ class TableScope {
   void add_bounds(const Expr& condition);
   void add_bound(const Expr& key, KeyBound::Op op, const Expr& value);
   void add_equality(const Expr& left, const Expr& right, std::size_t first, std::size_t last);
+  // What `condition` says of the key of one table: it is one of these values.
+  struct KeyList {
+    std::size_t table = kNone;
+    std::vector<KeySource> values;
+    bool array = false;  // the only value is an array of them
+  };
+  std::optional<KeyList> key_list(const Expr& condition);
+  std::optional<KeyList> key_in(const Expr& condition);
+  std::optional<KeyList> key_any(const Expr& condition);
+  std::optional<KeyList> key_or(const Expr& condition);
+  std::optional<KeyList> key_is(const Expr& key, const Expr& value);
+  ShardKeyType key_type_of(std::size_t table) const;
+  void add_list(KeyList list, std::size_t first, std::size_t last);
   void add_using(const std::string& column, std::size_t left, std::size_t middle, std::size_t right,
                  std::size_t first, std::size_t last);
   std::size_t index_of_key(const Expr& column) const;
@@ -124,5 +137,8 @@ class TableScope {
 // a cast at most. Nothing for any other expression and for types that do not compare exactly.
 std::optional<KeySource> key_source_of(const Expr& expr, ShardKeyType type,
                                        const std::vector<std::uint32_t>& types);
+// The same of an array of keys, as = ANY takes it: the source's cast is the elements'.
+std::optional<KeySource> key_array_of(const Expr& expr, ShardKeyType type,
+                                      const std::vector<std::uint32_t>& types);
 
 }  // namespace pgshunt

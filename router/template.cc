@@ -176,6 +176,57 @@ class TemplateWriter {
   bool parameter_ = false;  // the last token was replaced
 };
 
+// Finds the parenthesis that opens an INSERT's second row.
+class RowWatch {
+ public:
+  bool second_row(const SqlLexer& lexer, const SqlToken& token) {
+    if (token.kind == TokenKind::kIdentifier) {
+      if (depth_ == 0) pass_word(lexer.text(token));
+      comma_ = false;
+    } else if (token.kind == TokenKind::kSymbol) {
+      return pass_symbol(lexer.sql()[token.begin]);
+    } else {
+      comma_ = false;
+    }
+    return false;
+  }
+
+ private:
+  void pass_word(std::string_view word) {
+    closed_ = false;
+    switch (pack_word(word)) {
+      case pack_word("insert"):
+        inserts_ = true;
+        break;
+      case pack_word("values"):
+        values_ = inserts_;
+        break;
+      default:
+        values_ = false;
+        break;
+    }
+  }
+
+  bool pass_symbol(char symbol) {
+    const bool second = symbol == '(' && depth_ == 0 && comma_;
+    comma_ = symbol == ',' && depth_ == 0 && closed_;
+    if (symbol == '(') {
+      in_values_ = depth_ == 0 ? values_ : in_values_;
+      ++depth_;
+    } else if (symbol == ')' && depth_ > 0 && --depth_ == 0) {
+      closed_ = in_values_;
+    }
+    return second;
+  }
+
+  std::size_t depth_ = 0;
+  bool inserts_ = false;
+  bool values_ = false;     // the last word outside of parentheses
+  bool in_values_ = false;  // those parentheses follow it
+  bool closed_ = false;     // they were closed
+  bool comma_ = false;      // a comma came behind them
+};
+
 }  // namespace
 
 TemplateStatus normalize_template(std::string_view sql, StatementTemplate& out,
@@ -196,8 +247,11 @@ TemplateStatus normalize_template(std::string_view sql, StatementTemplate& out,
     return TemplateStatus::kNotQuery;
   }
 
+  const bool may_insert =
+      word_is(ahead.text(first), "insert") || word_is(ahead.text(first), "with");
   TemplateWriter writer(sql, out.text);
   LiteralPositions positions;
+  RowWatch rows;
   for (; token.kind != TokenKind::kEnd; lexer.next(token)) {
     if (is_literal(token.kind) && positions.replaceable()) {
       if (out.literals.size() == kMaxTemplateLiterals) return TemplateStatus::kTooLarge;
@@ -214,6 +268,7 @@ TemplateStatus normalize_template(std::string_view sql, StatementTemplate& out,
     } else {
       writer.keep(token);
     }
+    if (may_insert && rows.second_row(lexer, token)) return TemplateStatus::kRows;
     if (!positions.pass(lexer, token)) return TemplateStatus::kTooLarge;
   }
   writer.flush();

@@ -53,6 +53,7 @@ enum class TemplateStatus : std::uint8_t {
   kOk,
   kNotQuery,  // not SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: plan from the text
   kMultiple,  // more than one statement
+  kRows,      // INSERT ... VALUES with several rows: each is better looked at alone
   // An unterminated string, a stray character, `1x`: the parser should word the error. Or, with
   // standard_conforming_strings off, a string that would have to stay and has a backslash, which no
   // parser of ours reads as the server does.

@@ -1,6 +1,7 @@
 #include "proxy/session/fan_out.h"
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
 #include "proxy/database.h"
@@ -36,6 +37,8 @@ void append_bind_for_shard(std::string& out, const BindView& bind, std::string_v
 std::uint32_t rows_wanted(const FanOutPlan& plan) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
   const std::int64_t rows = plan.max_rows;
+  // A write is done to its end, however few of its rows are asked for.
+  if (plan.use == FanOutPlan::Use::kSum) return 0;
   if (rows == 0 || plan.window.offset > kMost - rows) return 0;
   return static_cast<std::uint32_t>(rows + plan.window.offset);
 }
@@ -64,6 +67,12 @@ void FanOut::send_query(std::string_view sql) {
   send();
 }
 
+void FanOut::send_queries(std::vector<std::string> texts) {
+  if (texts.size() == 1) return send_query(texts.front());
+  for (std::size_t i = 0; i < sources_.size(); ++i) append_query(sources_[i].message, texts[i]);
+  send();
+}
+
 void FanOut::send_extended(StatementPtr statement, const BindView& bind) {
   statement_ = std::move(statement);
   append_bind_for_shard(message_, bind, statement_->server_name, *plan_.result_formats);
@@ -73,10 +82,23 @@ void FanOut::send_extended(StatementPtr statement, const BindView& bind) {
   send();
 }
 
+void FanOut::send_shares(std::vector<FanOutShare> shares, std::string_view portal) {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    sources_[i].statement = std::move(shares[i].statement);
+    std::string& message = sources_[i].message = std::move(shares[i].bind);
+    append_describe(message, TargetKind::kPortal, portal);
+    append_execute(message, portal, rows_wanted(plan_));
+    append_sync(message);
+  }
+  send();
+}
+
 void FanOut::send() {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     const bool first = i == 0;
-    if (plan_.order == FanOutPlan::Order::kFirstAlone && !first) continue;
+    const bool one_by_one = plan_.order == FanOutPlan::Order::kFirstAlone ||
+                            plan_.order == FanOutPlan::Order::kAscending;
+    if (one_by_one && !first) continue;
     if (plan_.order == FanOutPlan::Order::kFirstLast && first && sources_.size() > 1) continue;
     send_to(sources_[i]);
   }
@@ -85,45 +107,54 @@ void FanOut::send() {
 void FanOut::send_to(Source& source) {
   Backend& backend = *source.backend;
   source.asked = true;
+  const std::string& message = source.message.empty() ? message_ : source.message;
   backend.request_at = session_.worker().loop().now();
-  if (!statement_) {
+  const StatementPtr& statement = source.statement ? source.statement : statement_;
+  if (!statement) {
     backend.tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kFanOutTag);
     backend.memory.unnamed_tag = 0;
-    backend.send(message_);
+    backend.send(message);
     return;
   }
   std::string parse;
-  if (!backend.memory.prepared.use(statement_->id)) {
+  if (statement->server_name.empty()) {
+    backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow);
+    append_parse(parse, {}, statement->text, source.link->server_types(statement->types));
+    backend.memory.unnamed_tag = 0;
+  } else if (!backend.memory.prepared.use(statement->id)) {
     backend.tracker.push(RequestKind::kParse, ReplyUse::kSwallow,
-                         static_cast<std::uint32_t>(statement_->id));
-    append_parse(parse, statement_->server_name, statement_->text,
-                 source.link->server_types(statement_->types));
-    backend.memory.prepared.add(statement_->id);
+                         static_cast<std::uint32_t>(statement->id));
+    append_parse(parse, statement->server_name, statement->text,
+                 source.link->server_types(statement->types));
+    backend.memory.prepared.add(statement->id);
   }
   backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
   backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
   backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
   backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
-  backend.send(parse.append(message_));
+  backend.send(parse.append(message));
 }
 
 // A shard has finished: whose turn is it now?
 void FanOut::send_rest() {
   if (plan_.order == FanOutPlan::Order::kTogether) return;
+  const bool ascending = plan_.order == FanOutPlan::Order::kAscending;
   const bool first_alone = plan_.order == FanOutPlan::Order::kFirstAlone;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
+  for (std::size_t i = 0; i < sources_.size() && !ascending; ++i) {
     const bool before = (i == 0) == first_alone;
     if (before && !sources_[i].finished) return;
   }
   for (Source& source : sources_) {
+    if (ascending && !failed_ && source.asked && !source.finished) return;
     if (source.asked || !source.backend) continue;
-    if (failed_ && first_alone) {
+    if (failed_ && (first_alone || ascending)) {
       // Not to be done any more, but what was said before is to be answered to its end.
-      statement_ = nullptr;
-      message_.clear();
-      append_query(message_, {});
+      statement_ = source.statement = nullptr;
+      source.message.clear();
+      append_query(source.message, {});
     }
     send_to(source);
+    if (ascending && !failed_) return;
   }
 }
 
@@ -188,7 +219,11 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
   }
   if (reply.outcome == ReplyOutcome::kAsync) {
     if (type == backend::kParameterStatus) note_parameter_status(backend, body);
-    if (type == backend::kNoticeResponse && &source == &sources_.front()) session_.enqueue(frame);
+    // Of what all do alike one notice will do.
+    const bool own_work = plan_.use == FanOutPlan::Use::kSum;
+    if (type == backend::kNoticeResponse && (own_work || &source == &sources_.front())) {
+      session_.enqueue(frame);
+    }
     return true;
   }
   if (reply.outcome == ReplyOutcome::kError || reply.outcome == ReplyOutcome::kUnsolicited) {
@@ -212,6 +247,7 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
       if (transaction) backend.transaction = *transaction;
       if (reply.request.tag == kFanOutTag) {
         source.rows_ended = source.finished = true;
+        if (!failed_) ++shards_done_;
         send_rest();
       }
       break;
@@ -223,6 +259,22 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
       type != backend::kReadyForQuery) {
     const bool description = type == backend::kRowDescription || type == backend::kNoData;
     if (!description || plan_.describe) reply_.append(frame);
+  }
+  if (plan_.use == FanOutPlan::Use::kSum && ours) {
+    const bool description = type == backend::kRowDescription || type == backend::kNoData;
+    if (description && plan_.describe && &source == &sources_.front()) reply_.append(frame);
+    if (type == backend::kDataRow) source.rows.append(frame);
+    if (type == backend::kCommandComplete) {
+      // Its number of rows is the last word; "INSERT 0 5" has a zero before it.
+      const std::string_view tag = body.substr(0, body.find('\0'));
+      const std::size_t blank = tag.rfind(' ');
+      std::uint64_t affected = 0;
+      if (blank != std::string_view::npos) {
+        std::from_chars(tag.data() + blank + 1, tag.data() + tag.size(), affected);
+      }
+      tag_ = tag.substr(0, blank);
+      affected_ += affected;
+    }
   }
   if ((type == backend::kCommandComplete || type == backend::kPortalSuspended) && ours) {
     source.rows_ended = true;
@@ -425,7 +477,10 @@ void FanOut::keep_error_fields(std::string_view body) {
     if (end == std::string_view::npos) return;
     const std::string_view field = body.substr(0, end + 1);
     ordinary |= field.front() == kSeverity && field.substr(1, end - 1) == "ERROR";
-    if (field.front() != kPosition || plan_.use == FanOutPlan::Use::kAgree) fields.append(field);
+    const bool clients_text =
+        plan_.use == FanOutPlan::Use::kAgree ||
+        (plan_.use == FanOutPlan::Use::kSum && sources_.front().message.empty());
+    if (field.front() != kPosition || clients_text) fields.append(field);
     body.remove_prefix(end + 1);
   }
   if (ordinary) error_fields_ = std::move(fields.append(1, '\0'));
@@ -443,6 +498,49 @@ std::string FanOut::error_response() const {
   return out.append(header, sizeof header).append(error_fields_);
 }
 
+// kSum: one reply of all.
+void FanOut::add_up() {
+  // Rows are in the order of VALUES if each shard has returned one for every row it was given.
+  std::vector<std::size_t> given(sources_.size());
+  for (const std::uint16_t index : plan_.row_order) ++given[index];
+  const auto next_message = [](const std::string& rows, std::size_t at) {
+    FrameHeader header;
+    read_frame_header(std::string_view(rows).substr(at), kMaxBodySize, header);
+    return header.frame_size();
+  };
+  bool in_order = !plan_.row_order.empty();
+  for (std::size_t i = 0; i < sources_.size() && in_order; ++i) {
+    std::size_t count = 0;
+    const std::string& rows = sources_[i].rows;
+    for (std::size_t at = 0; at < rows.size(); at += next_message(rows, at)) ++count;
+    in_order = count == given[i];
+  }
+  const std::uint64_t most = plan_.max_rows == 0 ? ~std::uint64_t{0} : plan_.max_rows;
+  std::vector<std::size_t> at(sources_.size());
+  const auto take = [&](std::size_t index) {
+    const std::string& rows = sources_[index].rows;
+    if (rows_ == most || at[index] >= rows.size()) return false;
+    const std::size_t size = next_message(rows, at[index]);
+    reply_.append(rows, at[index], size);
+    at[index] += size;
+    ++rows_;
+    return true;
+  };
+  if (in_order) {
+    for (const std::uint16_t index : plan_.row_order) take(index);
+  } else {
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      while (take(i)) {
+      }
+    }
+  }
+  if (rows_ == most) {
+    append_portal_suspended(reply_);
+  } else {
+    append_command_complete(reply_, tag_, affected_);
+  }
+}
+
 void FanOut::finish_if_done() {
   if (done_) return;
   for (const Source& source : sources_) {
@@ -451,6 +549,7 @@ void FanOut::finish_if_done() {
   // A slow client has rows to come yet.
   if (!failed_ && plan_.use == FanOutPlan::Use::kMerge && merger_ && !satisfied_) return;
   done_ = true;
+  if (plan_.use == FanOutPlan::Use::kSum && !failed_) add_up();
   for (Source& source : sources_) {
     if (source.backend) source.link->take_over_again();
     source.backend = nullptr;

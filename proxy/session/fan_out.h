@@ -35,6 +35,7 @@ struct FanOutPlan {
   enum class Use : std::uint8_t {
     kMerge,    // rows of all shards become one result, sent to the client as they come
     kAgree,    // a write every shard must do alike: the first shard's reply is kept in reply()
+    kSum,      // a write of every shard to its own rows: reply() has the rows of all and one tag
     kCommand,  // of the proxy's own (COMMIT, ROLLBACK): replies tell only whether it worked
   };
   Use use = Use::kCommand;
@@ -44,6 +45,7 @@ struct FanOutPlan {
     kTogether,
     kFirstAlone,  // the other shards hear of it when the first has done it
     kFirstLast,   // the first hears of it when the others have done it
+    kAscending,   // each hears of it when those before have done it
   };
   Order order = Order::kTogether;
   MergeSpec merge;
@@ -52,10 +54,18 @@ struct FanOutPlan {
   // description.
   std::string preface;
   bool describe = true;
+  // kSum: which link each row of RETURNING is from, in order; empty: link by link.
+  std::vector<std::uint16_t> row_order;
   // Result formats of the Bind, as sent to the shards; nothing for a simple query.
   std::optional<std::string> result_formats;
   // The client's Execute asks for no more rows than that; 0: for all.
   std::uint32_t max_rows = 0;
+};
+
+// What one shard is to run of a statement that is another on each.
+struct FanOutShare {
+  StatementPtr statement;  // without a server_name it is not worth keeping there
+  std::string bind;        // the Bind message
 };
 
 class FanOut final : public BackendDriver {
@@ -67,8 +77,12 @@ class FanOut final : public BackendDriver {
   FanOut& operator=(const FanOut&) = delete;
 
   void send_query(std::string_view sql);
+  // The same with a text for each link, or one for all.
+  void send_queries(std::vector<std::string> texts);
   // Parse (where `statement` is missing), Bind, Describe, Execute, Sync.
   void send_extended(StatementPtr statement, const BindView& bind);
+  // The same with a statement for each link.
+  void send_shares(std::vector<FanOutShare> shares, std::string_view portal);
 
   // The client's queue is full, or has room again.
   void client_slow(bool slow);
@@ -81,7 +95,9 @@ class FanOut final : public BackendDriver {
   // The connection to a shard is gone: a transaction there is lost.
   bool broken() const { return broken_; }
   std::uint64_t rows() const { return rows_; }
-  // kAgree: the first shard's messages up to and with CommandComplete.
+  // How many shards have done it before the first that failed.
+  std::size_t shards_done() const { return shards_done_; }
+  // kAgree: the first shard's messages up to and with CommandComplete. kSum: the same of all.
   const std::string& reply() const { return reply_; }
   const FanOutPlan& plan() const { return plan_; }
 
@@ -98,6 +114,9 @@ class FanOut final : public BackendDriver {
     std::deque<std::string> pieces;
     std::size_t piece_at = 0;  // in the first piece: its next row
     std::size_t buffered = 0;
+    std::string message;      // what this shard is sent; empty: the same as all
+    StatementPtr statement;   // the same
+    std::string rows;         // kSum: its DataRow messages
     std::string description;  // RowDescription body, with the first shard's types
     std::string own_types;    // the same as the shard sent it, if rows have OIDs inside
     bool has_description = false;
@@ -120,6 +139,7 @@ class FanOut final : public BackendDriver {
   void drop_row(Source& source);
   void set_failed(Error error, Source* culprit);
   void keep_error_fields(std::string_view body);
+  void add_up();
   void finish_if_done();
 
   Session& session_;
@@ -137,7 +157,10 @@ class FanOut final : public BackendDriver {
   Error error_;
   std::string error_fields_;  // as error_'s shard sent them; empty if it is our own
   std::uint64_t rows_ = 0;
+  std::size_t shards_done_ = 0;
   std::string reply_;
+  std::string tag_;  // kSum: "INSERT 0", "UPDATE"
+  std::uint64_t affected_ = 0;
 };
 
 }  // namespace pgshunt

@@ -31,9 +31,10 @@ struct ShardedConversation::Part {
   bool executes = false;
   bool writes = false;
   bool ddl = false;
-  bool moves_names = false;  // sets search_path
-  bool copies = false;     // kEverywhere: it is a COPY
-  bool copies_in = false;  // FROM STDIN
+  bool moves_names = false;    // sets search_path
+  bool copies = false;         // kEverywhere: it is a COPY
+  bool copies_in = false;      // FROM STDIN
+  bool several_write = false;  // on several shards, each its own rows
   std::uint32_t effects = kEffectNone;
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
@@ -274,8 +275,17 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             // As look_up_keys(): what comes before it has its answers first.
             return fails(no_directory(*route), own_parse != kNone ? own_parse : begin);
           }
-          if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
-              route->copy) {
+          if (route->alike == Alike::kOneByOne && !transaction_.open()) {
+            return fails({sqlstate::kFeatureNotSupported,
+                          "a command that runs outside of transactions cannot be sent to several "
+                          "shards by the extended protocol",
+                          "Send it as a simple query."},
+                         own_parse != kNone ? own_parse : begin);
+          }
+          if (out_of_place(route->alike)) {
+            fits = place(Part::Way::kShard, home_shard());
+          } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
+                     route->kind == RouteKind::kWriteShards || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
@@ -287,6 +297,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             fits = place(Part::Way::kShard, shard_of(*route, statement->effect.effects));
           }
           if (fits) part.writes |= route->writes;
+          if (fits) part.several_write |= route->kind == RouteKind::kWriteShards;
         }
         if (fits) {
           part.effects |= statement->effect.effects;
@@ -393,8 +404,8 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
   }
   // A COPY FROM ignores the Sync behind it, unless it fails to begin.
   sync_behind_copy_ = part->copies_in && part->synced;
-  if (!transaction_.open() && part->writes && part->executes &&
-      (!part->synced || part->copies_in)) {
+  const bool waits_for_sync = part->writes && (!part->synced || part->copies_in);
+  if (!transaction_.open() && part->executes && (part->several_write || waits_for_sync)) {
     transaction_.begin_implicit();
   }
   if (sync_behind_copy_ || (transaction_.implicit() && part->synced)) {
@@ -560,7 +571,17 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   if ((writes && in_two_phases()) || route->kind == RouteKind::kCopySplit) {
     if (const auto held = hold_write(shards)) return *held;
   }
+  const bool several_write = route->kind == RouteKind::kWriteShards;
+  if (several_write) {
+    plan.use = FanOutPlan::Use::kSum;
+    plan.order = FanOutPlan::Order::kAscending;
+    if (route->alike != Alike::kNo) plan.use = FanOutPlan::Use::kAgree;
+    if (const auto held = hold_writes(shards)) return *held;
+  }
   if (!acquire(shards)) return Verdict::kWait;
+  for (const ShardId shard : shards) note_write(shard, several_write);
+  if (route->defines) note_ddl();
+  if (route->alike != Alike::kNo) transaction_.wrote_everywhere = true;
   at = 0;
   while (next_message(messages, at, message)) {
     if (message.header.type == frontend::kClose) close_statement(message.body);
@@ -584,6 +605,17 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   store_be16(formats.data(), static_cast<std::uint16_t>(count + hidden));
   formats.append(asked).append(hidden * 2, '\0');
   plan.result_formats = std::move(formats);
+
+  if (route->split) {
+    std::vector<FanOutShare> shares = shares_of(*route, *bind, *prepared, *plan.result_formats);
+    plan.row_order.assign(route->row_order.begin(), route->row_order.end());
+    std::vector<ServerLink*> links;
+    for (const ShardId shard : shards) links.push_back(&link(shard));
+    after_ = After::kReply;
+    fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
+    fan_out_->send_shares(std::move(shares), bind->portal);
+    return Verdict::kTaken;
+  }
 
   Statement shard_statement;
   shard_statement.text = prepared->plan->shard_text();

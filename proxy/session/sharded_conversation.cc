@@ -5,6 +5,7 @@
 #include "proxy/database.h"
 #include "proxy/log/log.h"
 #include "proxy/proxy.h"
+#include "proxy/session/explain_route.h"
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
@@ -84,6 +85,13 @@ ShardedConversation::~ShardedConversation() {
 
 std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
+  while (script_ && !running_ && !fan_out_ && !copy_ && !commit_) {
+    const std::size_t step = script_->next;
+    if (continue_script() != Verdict::kTaken) return 0;
+    // Its answer has come already, or will.
+    if (script_ && script_->next == step && !script_->failed) return 0;
+  }
+  if (script_ && !copy_in_ && !running_) return 0;
   while (at < bytes.size()) {
     const std::string_view rest = bytes.substr(at);
     if (copy_in_) {
@@ -101,7 +109,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       at += step;
       continue;
     }
-    if ((running_ || fan_out_ || copy_ || commit_) && !copying) break;
+    if ((running_ || fan_out_ || copy_ || commit_ || script_) && !copying) break;
     FrameHeader header;
     const FrameStatus status = read_frontend_header(rest, FrontendPhase::kReady, header);
     if (status == FrameStatus::kNeedMore) break;
@@ -188,25 +196,36 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
     effects |= next.effects;
     only_plain &= plain(next.verb);
   }
-  if (count == 1) {
-    if (controls_transaction(statement.verb)) {
-      return control_transaction(statement);
-    }
-    if (transaction_.failed()) return refuse(failed_transaction_error());
-    if (statement.verb == Verb::kSetLocal) {
-      if (!can_be_said()) return Verdict::kWait;
-      return say_to_transaction(statement);
-    }
-    if (is_about_session(statement.verb)) {
-      return run_on_shard(home_shard(), header, frame);
-    }
-  }
-  if (transaction_.failed()) return refuse(failed_transaction_error());
+  if (count == 1) return serve_statement(header, frame, *sql, statement);
+  if (transaction_.failed() && only_plain) return refuse(failed_transaction_error());
   if (!catalog_ready()) return Verdict::kWait;
   return serve_routed(header, frame, *sql, count, effects, only_plain);
 }
 
-// One statement, or several that all belong to one shard.
+ShardedConversation::Verdict ShardedConversation::serve_statement(
+    const FrameHeader& header, std::string_view frame, std::string_view sql,
+    const StatementEffects& statement) {
+  if (controls_transaction(statement.verb)) return control_transaction(statement);
+  if (transaction_.failed()) return refuse(failed_transaction_error());
+  if (statement.verb == Verb::kSetLocal) {
+    if (!can_be_said()) return Verdict::kWait;
+    return say_to_transaction(statement);
+  }
+  if (is_about_session(statement.verb)) return run_on_shard(home_shard(), header, frame);
+  if (!catalog_ready()) return Verdict::kWait;
+  if (const auto explain =
+          read_explain_route(statement.text, session_.standard_conforming_strings())) {
+    const auto route = router_.route(explain->statement, router_session());
+    if (!route) return refuse(route.error());
+    if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
+    append_explained_route(worker_.client_out(), *explain, *route, router_.topology());
+    unit_done(false);
+    return Verdict::kTaken;
+  }
+  return serve_routed(header, frame, sql, 1, statement.effects, true);
+}
+
+// One statement, or several that all belong to one shard; others are served one by one.
 ShardedConversation::Verdict ShardedConversation::serve_routed(
     const FrameHeader& header, std::string_view frame, std::string_view sql, std::size_t count,
     std::uint32_t effects, bool only_plain) {
@@ -223,6 +242,16 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
       return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
     }
+    if (route->kind == RouteKind::kWriteShards && route->alike != Alike::kNo) {
+      return command_on_shards(*route, header, frame, statement.text);
+    }
+    if (route->kind == RouteKind::kWriteShards) {
+      std::vector<std::string> texts(route->texts.begin(), route->texts.end());
+      if (texts.empty()) texts.emplace_back(statement.text);
+      FanOutPlan plan;
+      plan.row_order.assign(route->row_order.begin(), route->row_order.end());
+      return write_on_shards(route->shards, std::move(texts), std::move(plan));
+    }
     const ShardId shard = shard_of(*route, effects);
     if (route->writes) {
       if (const auto held = hold_write({&shard, 1})) return *held;
@@ -231,11 +260,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
     if (verdict == Verdict::kTaken) note_write(shard, route->writes);
     return verdict;
   }
-  if (!only_plain) {
-    return refuse({sqlstate::kFeatureNotSupported,
-                   "transaction control and SET LOCAL cannot share a message with other statements",
-                   "Send them one by one."});
-  }
+  if (!only_plain) return begin_script(sql);
   std::optional<ShardId> common;
   bool writes = false;
   StatementScanner scan(sql, session_.standard_conforming_strings());
@@ -252,8 +277,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
       }
     } else {
       const auto route = router_.route(statement.text, router_session);
-      if (!route) return refuse(route.error());
-      if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
+      if (!route || route->kind == RouteKind::kLookup) return begin_script(sql);
       writes |= route->writes;
       if (route->kind == RouteKind::kAnyShard && (effects & ~kEffectLocalConfig) == kEffectNone)
         continue;
@@ -262,9 +286,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
       if (one) shard = shard_of(*route, effects);
     }
     if (!one || (common && *common != shard)) {
-      return refuse({sqlstate::kFeatureNotSupported,
-                     "the statements of one message must all run on one shard",
-                     "Send them one by one."});
+      return begin_script(sql);
     }
     common = shard;
   }
@@ -282,7 +304,7 @@ ShardedConversation::Verdict ShardedConversation::run_on_shard(ShardId shard,
                                                                std::string_view frame) {
   if (!acquire({&shard, 1})) return Verdict::kWait;
   ServerLink& chosen = link(shard);
-  chosen.withhold_ready(false);
+  chosen.withhold_ready(script_.has_value());
   switch (chosen.request(header, frame)) {
     case ServerLink::Take::kDone:
       break;
@@ -343,7 +365,9 @@ void ShardedConversation::begin_fan_out(std::vector<ServerLink*> links, FanOutPl
 // client_out() holds the unit's last words.
 void ShardedConversation::unit_done(bool failed) {
   std::string& out = worker_.client_out();
-  if (ready_owed_) {
+  if (script_) {
+    script_step_done(failed);
+  } else if (ready_owed_) {
     append_ready_for_query(out, status());
   } else if (failed) {
     skipping_ = true;
@@ -548,6 +572,10 @@ void ShardedConversation::settle_ddl(bool failed) {
 // The unit at the front of the client's bytes waited for a server and gets an error instead.
 void ShardedConversation::fail_waiting(const Error& error) {
   fitness_since_ = {};
+  if (script_) {
+    refuse(error);
+    return;
+  }
   if (session_.next_message_type() == frontend::kQuery) {
     session_.drop_next_message();
     ready_owed_ = true;
@@ -572,7 +600,11 @@ void ShardedConversation::on_link_request_done(ServerLink& link) {
   if (&link != running_ || link.busy()) return;
   running_ = nullptr;
   const bool failed = link.take_failure();
-  if (!ready_owed_ && failed) skipping_ = true;
+  if (script_) {
+    script_step_done(link.held() && link.transaction() == TransactionStatus::kFailed);
+  } else if (!ready_owed_ && failed) {
+    skipping_ = true;
+  }
   if (transaction_.open() && link.held()) {
     const TransactionStatus there = link.transaction();
     if (there == TransactionStatus::kFailed) transaction_.fail();

@@ -89,6 +89,35 @@ class ShardedConversation final : public Conversation,
   void begin_copy(const Route& route, std::span<const ShardId> shards, std::string_view sql);
   std::size_t serve_copy(std::string_view bytes);
 
+  Verdict serve_statement(const FrameHeader& header, std::string_view frame, std::string_view sql,
+                          const StatementEffects& statement);
+
+  // Messages of several statements, sharded_script.cc.
+  struct Script {
+    std::vector<std::string> statements;
+    std::size_t next = 0;
+    bool failed = false;
+  };
+  Verdict begin_script(std::string_view sql);
+  Verdict continue_script();
+  void script_step_done(bool failed);
+  Verdict end_script();
+
+  // Commands on all shards, sharded_commands.cc.
+  bool out_of_place(Alike alike) const;
+  Verdict command_on_shards(const Route& route, const FrameHeader& header, std::string_view frame,
+                            std::string_view sql);
+  void end_one_by_one(const Error& error, std::string_view reply, std::size_t done);
+  void catalog_changed();
+
+  // Writes of several shards, sharded_writes.cc.
+  std::optional<Verdict> hold_writes(std::span<const ShardId> shards);
+  Verdict write_on_shards(std::span<const ShardId> shards, std::vector<std::string> texts,
+                          FanOutPlan plan);
+  void end_write(bool failed, std::string reply);
+  std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
+                                     const Statement& prepared, std::string_view result_formats);
+
   // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
   // parts: runs of messages that go the same way.
   struct Part;
@@ -151,12 +180,21 @@ class ShardedConversation final : public Conversation,
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
 
+  std::optional<Script> script_;               // the message being served
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
   std::unique_ptr<CopyFanOut> copy_;           // or this
   CopyIn* copy_in_ = nullptr;                  // the same, if the client sends rows
   std::unique_ptr<CommitCoordinator> commit_;  // or this
-  enum class After : std::uint8_t { kReply, kCommit, kCommitted, kReport, kEndTransaction };
+  enum class After : std::uint8_t {
+    kReply,
+    kEndWrite,
+    kOneByOne,
+    kCommit,
+    kCommitted,
+    kReport,
+    kEndTransaction,
+  };
   After after_ = After::kReply;
   std::string pending_reply_;  // to be sent when what follows has succeeded
   std::string pending_error_;  // the same, as a message

@@ -37,6 +37,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
   switch (statement.verb) {
     case Verb::kBegin:
       if (transaction_.failed()) return refuse(failed_transaction_error());
+      if (transaction_.implicit() && transaction_.shards().empty()) transaction_.end();
       if (transaction_.implicit()) {
         if (!statement.value.empty()) {
           return refuse({sqlstate::kFeatureNotSupported,
@@ -215,6 +216,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const std::uint64_t rows = fan_out.rows();
   const FanOutPlan::Use use = fan_out.plan().use;
   const std::uint32_t max_rows = fan_out.plan().max_rows;
+  const std::size_t shards_done = fan_out.shards_done();
   const bool broken = fan_out.broken();
   worker_.bury(std::move(finished));
 
@@ -231,8 +233,14 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     unit_done(failed);
   };
   switch (after_) {
+    case After::kEndWrite:
+      end_write(failed, failed ? complaint : agreed);
+      return;
+    case After::kOneByOne:
+      end_one_by_one(error, agreed, shards_done);
+      return;
     case After::kReply:
-      if (!failed && max_rows != 0 && rows == max_rows) {
+      if (!failed && use == FanOutPlan::Use::kMerge && max_rows != 0 && rows == max_rows) {
         append_portal_suspended(out);  // as PostgreSQL does, which does not look for one row more
       } else if (!failed && use == FanOutPlan::Use::kMerge) {
         append_command_complete(out, "SELECT", rows);

@@ -435,7 +435,7 @@ TEST_F(Equivalence, WritesLeaveTheSameRows) {
         "WHERE id = 12",
         "INSERT INTO posts (user_id, id, posted) SELECT 13, g, NULL FROM generate_series(100, 105) "
         "g",
-        "INSERT INTO posts (user_id, id) SELECT id, 5 FROM users",
+        "INSERT INTO posts (user_id, id, posted) SELECT id, 5, noted FROM users",
         "INSERT INTO posts SELECT * FROM posts WHERE user_id = 13",
         "INSERT INTO accounts (login, balance) VALUES ('new', 1)",
         "UPDATE countries SET name = 'changed' WHERE code = 'de'",

@@ -34,6 +34,8 @@ class Planner : public ::testing::Test {
         return "scatter";
       case RouteKind::kEveryShard:
         return "every";
+      case RouteKind::kWriteShards:
+        return "write";
       case RouteKind::kCopySplit:
         return "split";
       case RouteKind::kCopyMerge:
@@ -97,15 +99,11 @@ TEST_F(Planner, EqualityWithAConstantOrParameterPins) {
 
 TEST_F(Planner, APredicateThatNeedNotHoldPinsNothing) {
   expect("scatter", {
-                        "SELECT * FROM users WHERE id = 5 OR id = 5",
                         "SELECT * FROM users WHERE NOT id = 5",
                         "SELECT * FROM users WHERE (id = 5) IS NOT FALSE",
                         "SELECT * FROM users WHERE CASE WHEN id = 5 THEN true END",
                         "SELECT id = 5 FROM users",
                         "SELECT * FROM users WHERE id <> 5",
-                        "SELECT * FROM users WHERE id IN (1, 3)",
-                        "SELECT * FROM users WHERE id = ANY ('{5}')",
-                        "SELECT * FROM users WHERE id = ANY ($1)",
                         "SELECT * FROM users WHERE id NOT IN (5)",
                         "SELECT * FROM users WHERE id + 0 = 5",
                         "SELECT * FROM users WHERE id = 5 + 0",
@@ -378,6 +376,72 @@ TEST_F(Planner, InsertGoesWhereItsKeyBelongs) {
            "INSERT INTO users (id) VALUES (5) RETURNING (SELECT count(*) FROM posts)"});
 }
 
+TEST_F(Planner, AListOfKeysPinsToTheShardsOfItsValues) {
+  const auto is_list = [this](const char* sql) {
+    EXPECT_EQ(plan(sql), "one") << sql;
+    ASSERT_FALSE(last_.pins.empty()) << sql;
+    EXPECT_TRUE(last_.pins.front().is_list()) << sql;
+    EXPECT_EQ(last_.several, RouteKind::kScatter) << sql;
+  };
+  is_list("SELECT * FROM users WHERE id IN (1, 2, 3)");
+  is_list("SELECT * FROM users WHERE id IN (1, NULL, '3', -4, 5::int)");
+  is_list("SELECT * FROM users WHERE id IN ($1, $2)");
+  is_list("SELECT * FROM users WHERE id = ANY ($1)");
+  is_list("SELECT * FROM users WHERE id = ANY ($1::bigint[])");
+  is_list("SELECT * FROM users WHERE id = SOME ('{1,2}')");
+  is_list("SELECT * FROM users WHERE id = 1 OR id = 2 OR id IN (3, 4)");
+  is_list("SELECT * FROM users WHERE (id = 1 AND name = 'x') OR (name = 'y' AND 2 = id)");
+  is_list("SELECT * FROM users u JOIN posts p ON p.user_id = u.id WHERE u.id IN (1, 2)");
+  is_list("SELECT * FROM users u LEFT JOIN posts p ON p.user_id = u.id WHERE u.id = ANY ($1)");
+  // One value is better.
+  EXPECT_EQ(plan("SELECT * FROM users WHERE id IN (1, 2) AND id = 1"), "one");
+  EXPECT_FALSE(last_.pins.front().is_list());
+  // No list of keys: all shards are asked.
+  expect(
+      "scatter",
+      {
+          "SELECT * FROM users WHERE id NOT IN (1, 2)",
+          "SELECT * FROM users WHERE id IN (1, medium)",
+          "SELECT * FROM users WHERE id = ALL ($1)",
+          "SELECT * FROM users WHERE id <> ANY ($1)",
+          "SELECT * FROM users WHERE id = 1 OR name = 'x'",
+          "SELECT * FROM users WHERE NOT (id = 1 OR id = 2)",
+          "SELECT * FROM users WHERE id IN (1, 2.5::float8)",
+          "SELECT * FROM users WHERE id = ANY ('{1,2}'::float8[])",
+          "SELECT * FROM users WHERE id IN ($1, 2.5)",
+          "SELECT * FROM users u JOIN posts p ON u.id = p.user_id WHERE u.id = 1 OR p.user_id = 2",
+      });
+  // What may not run on several shards still runs on one.
+  EXPECT_EQ(plan("SELECT count(*) FROM users WHERE id IN (1, 2)"), "one");
+  EXPECT_EQ(last_.several, RouteKind::kOneShard);
+  EXPECT_EQ(plan("EXPLAIN SELECT * FROM users WHERE id IN (1, 2)"), "one");
+  EXPECT_EQ(last_.several, RouteKind::kOneShard);
+}
+
+TEST_F(Planner, WritesOfSeveralShardsDoTheSameOnEach) {
+  expect("write", {
+                      "UPDATE users SET name = 'x'",
+                      "UPDATE users SET name = lower(title) WHERE medium > $1 RETURNING *",
+                      "UPDATE users SET name = 'x' WHERE name = 'y' OR id = 6",
+                      "DELETE FROM posts",
+                      "DELETE FROM posts WHERE id = 5 RETURNING user_id",
+                      "UPDATE users u SET name = p.body FROM posts p WHERE p.user_id = u.id",
+                      "DELETE FROM users USING countries c WHERE c.code = country",
+                  });
+  EXPECT_TRUE(last_.writes);
+  EXPECT_EQ(plan("UPDATE users SET name = 'x' WHERE id IN (1, 2)"), "one");
+  EXPECT_EQ(last_.several, RouteKind::kWriteShards);
+  refuses("", {"UPDATE users SET name = 'x' WHERE EXISTS (SELECT FROM posts)",
+               "UPDATE users SET name = 'x' FROM posts WHERE users.id = 5",
+               "UPDATE users SET name = 'x' FROM posts WHERE posts.id = users.id",
+               "UPDATE users SET name = 'x' WHERE CURRENT OF c", "UPDATE users SET seen = now()",
+               "UPDATE users SET seen = 'now'", "UPDATE users SET medium = random()",
+               "DELETE FROM users RETURNING ctid", "UPDATE users SET name = n.body FROM notes n",
+               "UPDATE users SET id = 1", "WITH x AS (SELECT 1) DELETE FROM users",
+               "UPDATE users SET name = (SELECT max(code) FROM countries)",
+               "UPDATE posts SET id = DEFAULT", "EXPLAIN UPDATE users SET name = 'x'"});
+}
+
 TEST_F(Planner, UpdateAndDeleteNeedTheKeyAndLeaveItAlone) {
   expect("one", {
                     "UPDATE users SET name = 'x' WHERE id = 5",
@@ -388,13 +452,7 @@ TEST_F(Planner, UpdateAndDeleteNeedTheKeyAndLeaveItAlone) {
                     "DELETE FROM posts USING users u WHERE u.id = posts.user_id AND u.id = 5",
                 });
   refuses("cannot tell which shard",
-          {"UPDATE users SET name = 'x'", "UPDATE users SET name = 'x' WHERE id = 5 OR id = 6",
-           "UPDATE users SET name = 'x' WHERE name = 'y'", "DELETE FROM posts",
-           "DELETE FROM posts WHERE id = 5", "UPDATE users SET name = 'x' WHERE id IN (1, 2)",
-           "UPDATE users SET name = 'x' WHERE id = 5 AND EXISTS (SELECT FROM posts)",
-           "UPDATE users SET name = 'x' FROM posts WHERE users.id = 5",
-           "UPDATE users SET name = 'x' WHERE CURRENT OF c",
-           "WITH x AS (DELETE FROM posts RETURNING *) SELECT * FROM users WHERE id = 5"});
+          {"WITH x AS (DELETE FROM posts RETURNING *) SELECT * FROM users WHERE id = 5"});
   refuses("may not set the shard key", {"UPDATE users SET id = 6 WHERE id = 5",
                                         "UPDATE users SET (id, name) = (6, 'x') WHERE id = 5",
                                         "UPDATE users SET id = id WHERE id = 5"});
@@ -495,30 +553,54 @@ TEST_F(Planner, UndeclaredTablesGoToTheDefaultHomeIfThereIsOne) {
   refuses("different shards", {"SELECT * FROM anything, notes"});
 }
 
+TEST_F(Planner, CommandsRunWhereverTheirTablesAre) {
+  const auto alike = [this](Alike expected, std::initializer_list<const char*> statements) {
+    for (const char* sql : statements) {
+      EXPECT_EQ(plan(sql), "write") << sql;
+      EXPECT_EQ(last_.alike, expected) << sql;
+    }
+  };
+  alike(Alike::kTogether,
+        {"TRUNCATE users", "TRUNCATE countries, posts CASCADE",
+         "CREATE TABLE x (a timestamptz DEFAULT now())", "DROP TABLE users",
+         "ALTER TABLE users ADD x int DEFAULT 5", "CREATE INDEX ON users (name)", "ANALYZE users",
+         "GRANT SELECT ON users TO x", "REINDEX TABLE users", "CREATE SCHEMA s",
+         "CREATE VIEW v AS SELECT * FROM users", "COMMENT ON TABLE users IS 'x'",
+         "CREATE TYPE mood AS ENUM ('sad')", "DROP INDEX x"});
+  alike(Alike::kInBlock, {"LOCK TABLE users"});
+  alike(Alike::kOneByOne, {"VACUUM", "VACUUM users", "CREATE INDEX CONCURRENTLY i ON users (name)",
+                           "DROP INDEX CONCURRENTLY i", "REINDEX (CONCURRENTLY) TABLE users"});
+  expect("one", {"DROP TABLE notes", "CREATE INDEX ON notes (x)",
+                 "ALTER TABLE notes ADD x timestamptz DEFAULT now()"});
+  refuses("different shards", {"TRUNCATE notes, memos"});
+  refuses("together", {"TRUNCATE notes, users", "DROP TABLE notes, users"});
+  refuses("could differ", {"ALTER TABLE users ADD x timestamptz DEFAULT now()",
+                           "ALTER TABLE users ADD x float8 DEFAULT random()"});
+}
+
+TEST_F(Planner, InsertOfWhatEachShardSelects) {
+  expect("write", {"INSERT INTO posts (user_id, id) SELECT id, 5 FROM users",
+                   "INSERT INTO posts (user_id, body) SELECT u.id, lower(u.name) FROM users u JOIN "
+                   "countries ON code = country",
+                   "INSERT INTO posts (user_id) SELECT p.user_id FROM posts p ON CONFLICT DO "
+                   "NOTHING RETURNING id"});
+  refuses(
+      "",
+      {"INSERT INTO posts (user_id) SELECT id FROM posts",
+       "INSERT INTO posts (user_id) SELECT id FROM users LIMIT 5",
+       "INSERT INTO posts (user_id) SELECT id FROM users GROUP BY id",
+       "INSERT INTO posts (user_id, id) SELECT id, row_number() OVER () FROM users",
+       "INSERT INTO posts (user_id) SELECT u.id FROM posts p LEFT JOIN users u ON u.id = p.user_id",
+       "INSERT INTO posts (user_id) SELECT DISTINCT id FROM users",
+       "INSERT INTO things (id) SELECT id FROM users"});
+}
+
 TEST_F(Planner, EverythingElseIsRefused) {
   refuses("CREATE TABLE AS is not", {"CREATE TABLE x AS SELECT 1"});
-  refuses("VACUUM is not", {"VACUUM"});
   refuses("is not supported on a sharded database",
-          {"CREATE TABLE x (a int)",
-           "DROP TABLE users",
-           "ALTER TABLE users ADD x int",
-           "CREATE INDEX ON users (name)",
-           "TRUNCATE users",
-           "TRUNCATE countries",
-           "TRUNCATE notes, memos",
-           "LOCK TABLE users",
-           "VACUUM",
-           "ANALYZE users",
-           "DO 'BEGIN END'",
-           "CALL p()",
-           "CREATE TEMP TABLE x (a int)",
-           "PREPARE x AS SELECT 1",
-           "EXECUTE x",
-           "CREATE TABLE x AS SELECT * FROM users WHERE id = 5",
-           "GRANT SELECT ON users TO x",
-           "EXPLAIN EXECUTE x",
-           "REFRESH MATERIALIZED VIEW x",
-           "REINDEX TABLE users"});
+          {"DO 'BEGIN END'", "CALL p()", "CREATE TEMP TABLE x (a int)", "PREPARE x AS SELECT 1",
+           "EXECUTE x", "CREATE TABLE x AS SELECT * FROM users WHERE id = 5", "EXPLAIN EXECUTE x",
+           "REFRESH MATERIALIZED VIEW x"});
   refuses("COPY",
           {"COPY notes TO '/tmp/x'", "COPY notes FROM PROGRAM 'x'", "COPY users FROM '/tmp/x'"});
   refuses("EXPLAIN", {"EXPLAIN SELECT * FROM users", "EXPLAIN DELETE FROM countries"});

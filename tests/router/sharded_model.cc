@@ -206,7 +206,15 @@ Answer ShardedModel::run(const std::string& sql) {
   if (!route) return refused(route.error());
   const std::string text = route->sql.empty() ? sql : std::string(route->sql);
   return carry_out(*route, route->merge == nullptr ? 0 : route->merge->hidden_columns, 0,
-                   [&text](PgClient& client) { return client.query(text); });
+                   [&](PgClient& client) {
+                     // Of an INSERT's rows each shard has its own.
+                     for (std::size_t i = 0; i < route->texts.size(); ++i) {
+                       if (shards_[route->shards[i]].get() == &client) {
+                         return client.query(route->texts[i]);
+                       }
+                     }
+                     return client.query(text);
+                   });
 }
 
 Answer ShardedModel::run_prepared(const std::string& sql,
@@ -251,7 +259,18 @@ Answer ShardedModel::carry_out(const Route& route, std::uint16_t hidden,
     merge(route, results, result_format, out);
     return out;
   }
-  if (route.kind == RouteKind::kEveryShard) {
+  if (route.kind == RouteKind::kWriteShards) {
+    std::size_t affected = 0;
+    for (const ShardId shard : route.shards) {
+      Answer answer = from_result(execute(*shards_[shard]));
+      if (!answer.error.empty()) return answer;
+      const std::size_t blank = answer.tag.rfind(' ');
+      affected += std::stoul(answer.tag.substr(blank));
+      out.tag = answer.tag.substr(0, blank + 1) + std::to_string(affected);
+      out.columns = answer.columns;
+      std::move(answer.rows.begin(), answer.rows.end(), std::back_inserter(out.rows));
+    }
+  } else if (route.kind == RouteKind::kEveryShard) {
     for (const ShardId shard : route.shards) {
       const Answer answer = from_result(execute(*shards_[shard]));
       if (shard == 0) out = answer;

@@ -524,3 +524,166 @@ def _(choose):
         "SELECT * INTO more FROM users", "EXPLAIN SELECT * FROM users", "SELECT * FROM users FOR UPDATE",
         "SELECT currval('x')", "SELECT ctid FROM users", "SELECT random() FROM users", "PREPARE p AS SELECT 1 FROM users",
         "DECLARE c CURSOR FOR SELECT * FROM users"))
+
+
+# --- statements of several shards -----------------------------------------------------------------
+
+
+def key_list(choose, text, column, keys, kind):
+    """A condition: `column` is one of these."""
+    values = [text.value(key, kind) for key in keys]
+    array = "{" + ",".join('"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"' for key in keys) + "}"
+    quoted = "'" + array.replace("'", "''") + "'"
+    return choose.some(
+        lambda: f"{column} IN ({', '.join(values)})",
+        lambda: "(" + " OR ".join(f"{column} = {value}" for value in values) + ")",
+        lambda: f"{column} = ANY ({text.value(array, kind + '[]')})",
+        lambda: f"{column} = ANY ({quoted})",
+        lambda: f"{column} = ANY ({quoted}::{kind}[])",
+        lambda: f"({column} = {values[0]} OR {column} IN ({', '.join(values)}))")()
+
+
+def some_users(choose):
+    return [str(choose.user()) for _ in range(choose.random.randint(1, 4))]
+
+
+@statement_class("lists of keys", must_work=True, weight=6)
+def _(choose):
+    text = Text()
+    where = key_list(choose, text, "u.id", some_users(choose), "bigint")
+    more = f" AND {choose.condition(text, 'u.')}" if choose.chance(0.3) else ""
+    tables = choose.some("users u", "users u", "users u LEFT JOIN posts p ON p.user_id = u.id",
+                         "posts p JOIN users u ON p.user_id = u.id", "users u JOIN countries c ON c.code = u.country")
+    columns = "u.*" if tables == "users u" else "u.id, u.name, " + ("c.code" if "countries" in tables else "p.id AS post")
+    order = choose.order("u.id" if "posts" not in tables else "u.id, p.id", ["u.score", "u.name", "u.noted"])
+    return Step(f"SELECT {columns} FROM {tables} WHERE {where}{more}{order}{choose.window(text)}", text.values, True)
+
+
+@statement_class("lists of keys of all types", weight=6)
+def _(choose):
+    text = Text()
+    name, kind = choose.keyspace()
+    keys = [choose.key_of(name) for _ in range(choose.random.randint(1, 3))]
+    return Step(f"SELECT * FROM {name} WHERE {key_list(choose, text, 'k', keys, kind)}", text.values)
+
+
+@statement_class("lists of literals", weight=4)
+def _(choose):
+    name = choose.some(*LITERALS)
+    literals = [choose.some(*LITERALS[name]) for _ in range(choose.random.randint(1, 3))]
+    return choose.some(
+        lambda: Step(f"SELECT * FROM {name} WHERE k IN ({', '.join(literals)})"),
+        lambda: Step(f"SELECT * FROM {name} WHERE k = ANY (ARRAY[{', '.join(literals)}])"),
+        lambda: Step(f"SELECT * FROM {name} WHERE {' OR '.join(f'k = {one}' for one in literals)}"),
+        lambda: Step(f"DELETE FROM {name} WHERE k IN ({', '.join(literals)})"))()
+
+
+@statement_class("arrays in odd forms", weight=2)
+def _(choose):
+    array = choose.some("{}", "{1}", "{ 1 , 2 }", "{{1,2},{3,4}}", "[0:1]={5,6}", '{"1",2}', "{1,NULL,3}", "{null}", "{1,2",
+                        "1,2", "", "{1,,2}", "{,}", "{1 2}", "{a}", "{\\1}", "{99999999999999999999}", "{1.5}", "{{1},{2,3}}",
+                        " {7} ", "{7} x", '{"7"8}', '{"\\7"}', "{1}{2}", "{{}}", "[1:2]={1}", "{0x1}")
+    text = Text()
+    value = choose.some(lambda: f"'{array}'", lambda: f"'{array}'::bigint[]", lambda: f"'{array}'::int[]",
+                        lambda: text.value(array, "bigint[]"), lambda: f"CAST({text.value(array, 'text')} AS bigint[])")()
+    return Step(f"SELECT id, name FROM users WHERE id = ANY ({value})", text.values)
+
+
+@statement_class("update of many", must_work=True, weight=5)
+def _(choose):
+    text = Text()
+    what = choose.some("score = coalesce(score, 0) + 1", "name = nick, nick = left(name, 12)", "level = DEFAULT",
+                       "seen = seen + interval '1 s'", f"rate = {text.value('1.5', 'numeric')}", "words = NULL")
+    where = choose.some("", f" WHERE {choose.condition(text)}",
+                        f" WHERE {key_list(choose, text, 'id', some_users(choose), 'bigint')}")
+    return Step(f"UPDATE users SET {what}{where}" + choose.some("", " RETURNING id, score, seen", " RETURNING *"), text.values)
+
+
+@statement_class("update from a join", weight=2)
+def _(choose):
+    text = Text()
+    condition = choose.condition(text, "u.")
+    return Step(choose.some(
+        f"UPDATE posts p SET body = u.name FROM users u WHERE u.id = p.user_id AND {condition} RETURNING p.user_id, p.id, p.body",
+        f"UPDATE users u SET nick = left(c.name, 5) FROM countries c WHERE c.code = u.country AND {condition}",
+        f"DELETE FROM posts p USING users u WHERE p.user_id = u.id AND {condition} RETURNING *",
+        f"DELETE FROM users u USING posts p WHERE p.id = u.id AND {condition}"), text.values)
+
+
+@statement_class("delete of many", must_work=True, weight=3)
+def _(choose):
+    text = Text()
+    where = choose.some(f" WHERE likes = {text.value(choose.number(0, 4), 'integer')}",
+                        f" WHERE {key_list(choose, text, 'user_id', some_users(choose), 'bigint')}")
+    return Step(f"DELETE FROM posts{where}" + choose.some("", " RETURNING *", " RETURNING id AS post, user_id"), text.values)
+
+
+@statement_class("errors of several shards", weight=2)
+def _(choose):
+    text = Text()
+    key = text.value(choose.user())
+    return Step(choose.some(f"UPDATE users SET score = 1 / (id - {key})", f"UPDATE users SET nick = repeat('x', ({key} % 30)::int)",
+                            f"UPDATE posts SET id = {key} WHERE user_id > 3", f"DELETE FROM users WHERE 1 / (id - {key}) > 5",
+                            f"UPDATE users SET nothing = {key}",
+                            f"INSERT INTO users (id, score) VALUES (100 + {key}, 1), (91, 1 / 0), (92, 3)",
+                            f"INSERT INTO users (id, score) VALUES ({key}, 1), (91, 2), (92, 3)"), text.values)
+
+
+def rows_of_posts(choose, text):
+    return ", ".join(f"({text.value(choose.user())}, {text.value(choose.random.randint(4, 900), 'integer')}, "
+                     f"{text.value(choose.word(), 'text')}, {choose.some('1', 'DEFAULT', 'NULL', '-2', '1 + 1')})"
+                     for _ in range(choose.random.randint(2, 7)))
+
+
+@statement_class("rows of several shards", weight=6, ways=("simple",))
+def _(choose):
+    text = Text()
+    return Step(f"INSERT INTO posts VALUES {rows_of_posts(choose, text)}"
+                + choose.some("", "", " ON CONFLICT DO NOTHING", " ON CONFLICT (user_id, id) DO UPDATE SET likes = 3")
+                + choose.some("", " RETURNING *", " RETURNING id, user_id, likes + 1 AS more"), text.values, True)
+
+
+@statement_class("transactions of several shards", weight=4)
+def _(choose):
+    steps = [Step("BEGIN")]
+    for _ in range(choose.random.randint(1, 4)):
+        text = Text()
+        steps += [choose.some(
+            lambda: simple_write(choose), lambda: look(choose), lambda: Step("SAVEPOINT a"), lambda: Step("ROLLBACK TO a"),
+            lambda: Step("UPDATE users SET score = coalesce(score, 0) + 1"),
+            lambda: Step("DELETE FROM posts WHERE likes = 2 RETURNING *"),
+            lambda: Step(f"UPDATE users SET score = 1 / (id - {text.value(choose.user())})", text.values),
+            lambda: Step(f"INSERT INTO users (id, score) VALUES ({text.value(choose.user())}, 1), (95, 2), (96, 3)",
+                         text.values))()]
+    return [*steps, Step(choose.some("COMMIT", "COMMIT", "ROLLBACK")), look(choose)]
+
+
+@statement_class("prepared rows of several shards", weight=5)
+def _(choose):
+    text = Text()
+    count = choose.random.randint(2, 5)
+    extra = choose.some("1", "NULL", "-2")  # the same in all rows, mostly
+    rows = ", ".join(f"({text.value(choose.user())}, {text.value(choose.random.randint(4, 900), 'integer')}, "
+                     f"{text.value(choose.some('a', 'b', None), 'text')}, {extra if choose.chance(0.8) else '7'})"
+                     for _ in range(count))
+    after = choose.some(lambda: "", lambda: " ON CONFLICT DO NOTHING",
+                        lambda: f" ON CONFLICT (user_id, id) DO UPDATE SET body = {text.value('upserted', 'text')}")()
+    return Step(f"INSERT INTO posts (user_id, id, body, likes) VALUES {rows}{after}"
+                + choose.some("", " RETURNING *", " RETURNING id, user_id, likes + 1 AS more"), text.values, True)
+
+
+@statement_class("messages over shards", must_work=True, weight=4, ways=("simple",))
+def _(choose):
+    key = choose.user
+    steps = [choose.some(
+        f"SELECT id, score FROM users WHERE id = {key()}", "SELECT id, score FROM users ORDER BY id LIMIT 3",
+        f"UPDATE users SET score = {choose.number()} WHERE id = {key()}", "UPDATE users SET score = coalesce(score, 0) + 1",
+        f"DELETE FROM posts WHERE user_id = {key()} RETURNING id", "UPDATE countries SET people = people + 1 WHERE code = 'DE'",
+        f"INSERT INTO users (id, score) VALUES ({key()}, 1)", "SELECT count(*) FROM countries", "SELECT 1 AS one", "SELECT 1 / 0",
+        f"SELECT id FROM users WHERE id IN ({key()}, {key()}) ORDER BY id", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a",
+        "ROLLBACK TO a", "SELECT nothing", "SELECT id FROM nowhere",
+        "INSERT INTO users (id, score) VALUES (91, 1), (92, 2), (93, 3) ON CONFLICT DO NOTHING")
+        for _ in range(choose.random.randint(2, 5))]
+    steps = choose.some([], [], [], ["BEGIN ISOLATION LEVEL REPEATABLE READ"]) + steps
+    return [Step("; ".join(steps), (), True), Step("SELECT id, score FROM users ORDER BY id", (), True), Step("ROLLBACK"),
+            Step("SELECT id, score FROM users ORDER BY id", (), True)]

@@ -84,6 +84,32 @@ std::optional<Pin> selected_pin(const Query& select, const Expr& expr, ShardKeyT
 
 }  // namespace
 
+std::vector<bool> text_parameters(const Query& insert, const Table& table,
+                                  const std::vector<std::size_t>& uses) {
+  std::vector<bool> out;
+  const auto is_text = [&](std::size_t position) {
+    const Column* column = nullptr;
+    if (!insert.columns.empty()) {
+      if (position >= insert.columns.size() || insert.columns[position].subscripted) return false;
+      column = table.find_column(insert.columns[position].name);
+    } else if (position < table.columns.size()) {
+      column = &table.columns[position];
+    }
+    return column != nullptr &&
+           (column->type_oid == type_oid::kText || column->type_oid == type_oid::kVarchar);
+  };
+  for (const std::vector<Expr>& row : insert.source->values) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (row[i].kind != ExprKind::kParameter || row[i].parameter == 0 || !is_text(i)) continue;
+      const std::size_t number = row[i].parameter - 1;
+      if (number >= uses.size() || uses[number] != 1) continue;
+      if (out.size() <= number) out.resize(number + 1);
+      out[number] = true;
+    }
+  }
+  return out;
+}
+
 bool selects_own_key(const Topology& topology, const Query& insert, const Table& table,
                      const StatementAnalysis& analysis) {
   if (!insert.source || !insert.source->values.empty()) return false;

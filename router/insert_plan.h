@@ -24,6 +24,11 @@ Status check_on_conflict(const Query& insert, const Table& table);
 // tables.
 Status check_defaults_are_same(const Query& insert, const Table& table, bool has_default);
 
+// Of the VALUES of an INSERT: by number from 0, the parameters that stand for a value of a column
+// of text, and nothing else.
+std::vector<bool> text_parameters(const Query& insert, const Table& table,
+                                  const std::vector<std::size_t>& uses);
+
 // INSERT ... SELECT whose rows have the key of the row they were made of: what a shard selects, it
 // keeps.
 bool selects_own_key(const Topology& topology, const Query& insert, const Table& table,

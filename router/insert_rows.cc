@@ -18,7 +18,7 @@ bool pass_row(SqlLexer& lexer, SqlToken& token, std::size_t& commas) {
         break;
       case ')':
       case ']':
-        if (--depth == 0) return true;
+        if (--depth == 0) return lexer.is_symbol(token, ')');
         break;
       case ',':
         commas += depth == 1;

@@ -264,8 +264,13 @@ class Planner {
   void plan_rows(const Query& query) {
     const Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query));
     if (!same) plan_.rows_refusal = same.error();
-    if (query.verb != QueryVerb::kInsert || !query.source || query.source->values.size() < 2)
-      return;
+    if (query.verb != QueryVerb::kInsert || !query.source || query.source->values.empty()) return;
+    const WriteTarget& target = analysis_.writes().front();
+    if (target.query == &query && target.table.table != nullptr) {
+      plan_.text_parameters =
+          text_parameters(query, *target.table.table, analysis_.facts().parameter_uses);
+    }
+    if (query.source->values.size() < 2) return;
     if (plan_.rows_refusal) {
       plan_.several_refusal = *plan_.rows_refusal;
       return;

@@ -200,7 +200,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
     return route;
   }
   if (plan.several == RouteKind::kOneShard) return plan.several_refusal;
-  if (values.names_a_moment()) return moment_refusal();
+  if (values.names_a_moment(plan.text_parameters)) return moment_refusal();
   if (plan.several == RouteKind::kScatter) {
     auto scatter = bind_scatter(topology, plan, values, session, context);
     if (scatter) scatter->shards = chosen;
@@ -342,7 +342,7 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
                    "Write schema.table, or reset search_path.");
   }
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
-  if (plan.several_shards() && values.names_a_moment()) return moment_refusal();
+  if (plan.several_shards() && values.names_a_moment({})) return moment_refusal();
   switch (plan.kind) {
     case RouteKind::kOneShard:
       return bind_pinned(topology, plan, values, session, context);

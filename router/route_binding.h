@@ -23,8 +23,9 @@ class ParameterValues {
   // The value of a parameter (from 0), good until the next call; nothing if there is no such
   // parameter. An Error for a literal the server would refuse.
   virtual Result<std::optional<KeyInput>> value(std::uint16_t parameter) = 0;
-  // Some value is text that means a different moment on every server ("now").
-  virtual bool names_a_moment() const = 0;
+  // Some value is text that means a different moment on every server ("now"), but for those of
+  // `text`, by number from 0, which are not read as a time.
+  virtual bool names_a_moment(const std::vector<bool>& text) const = 0;
 };
 
 // What binding asks besides the map, and where it keeps what routes point to. One of each router.

@@ -37,8 +37,10 @@ class BoundParameters final : public ParameterValues {
     return std::optional<KeyInput>(input);
   }
 
-  bool names_a_moment() const override {
-    for (const BoundValue& bound : values_) {
+  bool names_a_moment(const std::vector<bool>& text) const override {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      const BoundValue& bound = values_[i];
+      if (i < text.size() && text[i]) continue;
       // A text's bytes are the same in binary; it may be cast to a date or time.
       if (!bound.is_null && pgshunt::names_a_moment(bound.bytes)) return true;
     }
@@ -72,8 +74,11 @@ class LiteralParameters final : public ParameterValues {
     return std::optional<KeyInput>(input);
   }
 
-  bool names_a_moment() const override {
+  bool names_a_moment(const std::vector<bool>& text) const override {
+    std::size_t number = statement_.parameters;
     for (const TemplateLiteral& literal : statement_.literals) {
+      const std::size_t index = number++;
+      if (index < text.size() && text[index]) continue;
       if (literal.kind == LiteralKind::kInteger || literal.kind == LiteralKind::kDecimal) continue;
       // Quotes around a word do not hide it, but escapes do, and pieces on several lines.
       const bool plain = literal.kind == LiteralKind::kDollarString ||
@@ -98,7 +103,7 @@ class NoParameters final : public ParameterValues {
   Result<std::optional<KeyInput>> value(std::uint16_t) override {
     return std::optional<KeyInput>();
   }
-  bool names_a_moment() const override { return false; }
+  bool names_a_moment(const std::vector<bool>&) const override { return false; }
 };
 
 // What is known of a template: how to run it, why not, or that the grammar wants its literals in
@@ -128,6 +133,10 @@ bool is_syntax_error(const Error& error) { return error.code == sqlstate::kSynta
 bool has_ambiguous_strings(std::string_view statement, const RouterSession& session) {
   return !session.standard_conforming_strings && statement.find('\\') != std::string_view::npos;
 }
+
+// A text that is this long without its literals is mostly a list of them, and the list's next
+// length another template: thousands of those would be much memory for little use.
+constexpr std::size_t kMaxCachedTemplate = 8 * 1024;
 
 // A plan for one shard or several has the text of the latter.
 bool runs_shard_text(RouteKind kind) {
@@ -241,7 +250,11 @@ class Router::Impl {
           normalize_template(row_text_, template_, session.standard_conforming_strings);
       // What has no template was planned with its literals in place.
       if (status != TemplateStatus::kOk) continue;
-      if (LiteralParameters(template_, literal_).names_a_moment()) return moment_refusal();
+      const auto* plan = std::get_if<StatementPlanData>(&find_or_plan(path_of(session)).outcome);
+      if (plan == nullptr) continue;
+      if (LiteralParameters(template_, literal_).names_a_moment(plan->text_parameters)) {
+        return moment_refusal();
+      }
     }
     return Ok{};
   }
@@ -365,6 +378,10 @@ class Router::Impl {
     } else if (!is_syntax_error(data.error())) {
       fresh.outcome = data.error();
     }
+    if (known == nullptr && fresh.text.size() > kMaxCachedTemplate) {
+      large_ = std::move(fresh);
+      return large_;
+    }
     if (known == nullptr) return templates_.insert(hash, std::move(fresh));
     *known = std::move(fresh);
     return *known;
@@ -406,6 +423,7 @@ class Router::Impl {
 
   // Buffers that keep their capacity from call to call; results point into them.
   StatementTemplate template_;
+  CachedTemplate large_;  // the last one that is not worth keeping
   StatementPlanData text_plan_;
   std::string literal_;
   std::string rendered_;

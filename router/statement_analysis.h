@@ -62,6 +62,8 @@ class StatementAnalysis {
   const StatementFacts& facts() const { return facts_; }
   const std::vector<WriteTarget>& writes() const { return writes_; }
   const std::vector<std::unique_ptr<TableScope>>& scopes() const { return scopes_; }
+  // All levels, by index of their scopes.
+  const std::vector<const Query*>& queries() const { return queries_; }
   // The scope of one of the queries added.
   const TableScope* scope_of(const Query& query) const;
   // True if some table of the statement is of this class.

@@ -65,6 +65,8 @@ struct StatementPlanData {
   // An INSERT of one row for one shard: why rows like it may not go to several shards in one
   // statement; nothing if they may.
   std::optional<Error> rows_refusal;
+  // Of an INSERT's rows: parameters, from 0, that become text whatever they say.
+  std::vector<bool> text_parameters;
   // A prepared INSERT of several rows, which may part; pins are those of the rows.
   std::shared_ptr<const InsertSplit> split;
   std::optional<ShardId> home;           // kOneShard: an unsharded table is involved

@@ -10,6 +10,22 @@
 namespace pgshunt {
 namespace {
 
+// Every shard has the same copies to read. Which rows LIMIT leaves may differ all the same.
+bool subqueries_are_same_everywhere(const Query& query, const StatementAnalysis& analysis) {
+  for (std::size_t i = 0; i < analysis.queries().size(); ++i) {
+    const Query& level = *analysis.queries()[i];
+    if (&level == &query) continue;
+    if (level.verb != QueryVerb::kSelect || level.limit || level.offset || level.distinct ||
+        level.locking) {
+      return false;
+    }
+    for (const TableUse& use : analysis.scopes()[i]->tables()) {
+      if (use.resolved.placement != TableClass::kReference) return false;
+    }
+  }
+  return true;
+}
+
 // SET column = DEFAULT: one moment or number for all rows on one server would be one for each
 // shard.
 Status check_defaults(const Query& query, const StatementFacts& facts, const Table& table) {
@@ -67,15 +83,14 @@ Status plan_write_shards(const Topology& topology, const Query& query,
         "or DELETE only",
         give_shard_key(scope));
   }
-  struct Clause {
-    bool there;
-    const char* name;
-  };
-  for (const Clause& clause :
-       {Clause{facts.ctes, "WITH"}, Clause{facts.subqueries, "a subquery"}}) {
-    if (!clause.there) continue;
-    return refusal(std::string(clause.name) + " in a write over several shards is not supported",
-                   give_shard_key(scope));
+  if (facts.ctes) {
+    return refusal("WITH in a write over several shards is not supported", give_shard_key(scope));
+  }
+  if (facts.subqueries && !subqueries_are_same_everywhere(query, analysis)) {
+    return refusal(
+        "a subquery that reads more than whole reference tables is not supported in a "
+        "write over several shards",
+        give_shard_key(scope));
   }
   if (analysis.has(TableClass::kUnsharded)) {
     return refusal("an unsharded table cannot be used in a write over several shards",

@@ -607,6 +607,11 @@ def _(choose):
         f"UPDATE posts p SET body = u.name FROM users u WHERE u.id = p.user_id AND {condition} RETURNING p.user_id, p.id, p.body",
         f"UPDATE users u SET nick = left(c.name, 5) FROM countries c WHERE c.code = u.country AND {condition}",
         f"DELETE FROM posts p USING users u WHERE p.user_id = u.id AND {condition} RETURNING *",
+        f"DELETE FROM users u WHERE country IN (SELECT code FROM countries WHERE people > 70) AND {condition} RETURNING id",
+        f"UPDATE users u SET nick = (SELECT left(c.name, 9) FROM countries c WHERE c.code = u.country) WHERE {condition}",
+        f"INSERT INTO posts (user_id, id, body) SELECT u.id, 300, u.name FROM users u WHERE {condition} ON CONFLICT DO NOTHING",
+        f"INSERT INTO posts SELECT p.user_id, p.id + 400, c.name FROM posts p JOIN users u ON u.id = p.user_id "
+        f"JOIN countries c ON c.code = u.country WHERE {condition} RETURNING user_id, id, body",
         f"DELETE FROM users u USING posts p WHERE p.id = u.id AND {condition}"), text.values)
 
 

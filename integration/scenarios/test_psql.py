@@ -93,7 +93,7 @@ def test_many_ways_to_send_a_statement(psql, key):
     assert "label  | item 1\n" in psql("SELECT * FROM items WHERE id = 1 \\gx", options=())
 
 
-def test_many_statements_in_one_message(psql, key, database):
+def test_many_statements_in_one_message(psql, key):
     """-c sends its text as it is: one message, one transaction."""
     of_one_key = (f"INSERT INTO things (id, label) VALUES ({key}, 'x'); "
                   f"UPDATE things SET label = label || 'y' WHERE id = {key}; "
@@ -105,12 +105,7 @@ def test_many_statements_in_one_message(psql, key, database):
     assert "division by zero" in psql.errors
     assert psql("-c", f"SELECT label FROM things WHERE id = {key}") == "xy\n"
     of_many = "SELECT label FROM items WHERE id = 1; SELECT id FROM items ORDER BY id LIMIT 2"
-    if database == "plain":
-        assert psql("-c", of_many) == "item 1\n1\n2\n"
-    else:
-        psql("-c", of_many, "-v", "VERBOSITY=verbose", status=1)
-        assert "0A000: the statements of one message must all run on one shard" in psql.errors
-        assert "Send them one by one." in psql.errors
+    assert psql("-c", of_many) == "item 1\n1\n2\n"
 
 
 def test_variables(psql, key):

@@ -90,6 +90,20 @@ int main(int argc, char** argv) {
       must(plan_statement(router.topology(), {texts[static_cast<std::size_t>(i % 64)], {}, 0}));
     });
   }
+  std::string list = "SELECT * FROM users WHERE id IN (0";
+  std::string array = "SELECT * FROM users WHERE id = ANY ('{0";
+  std::string rows = "INSERT INTO users (id, a, b, c) VALUES (0, 'text', 5, NULL)";
+  for (int i = 1; i < 1000; ++i) {
+    const std::string key = std::to_string(i);
+    if (i < 100) list += ", " + key;
+    array += "," + key;
+    rows += ", (" + key + ", 'a text', 7, NULL)";
+  }
+  list += ")";
+  array += "}')";
+  measure("list of 100 keys", [&](int) { must(router.route(list)); });
+  measure("array of 1000 keys", [&](int) { must(router.route(array)); });
+  measure("insert of 1000 rows", [&](int) { must(router.route(rows)); });
   const std::string prepared = "SELECT abalance FROM pgbench_accounts WHERE aid = $1";
   measure("prepare, known text", [&](int) { must(router.prepare(prepared, {})); });
   const auto plan = *router.prepare(prepared, {});

@@ -73,6 +73,9 @@ TEST(InsertRows, ThatDependOnTheirShardAreRefused) {
     EXPECT_EQ(route.error().code.view(), "0A000") << values;
   }
   EXPECT_TRUE(router.route("INSERT INTO users (id, seen) VALUES (1, now()), (1, now())"));
+  // As text it is a word like any other.
+  EXPECT_TRUE(router.route(
+      "INSERT INTO users (id, name) VALUES (1, 'now'), (2, E'n\\x6fw'), (3, 'today'), (4, 'x')"));
   EXPECT_EQ(router.route("INSERT INTO users (id, seen) VALUES (1, 'x'), (2)").error().code.view(),
             "42601");
 }

@@ -419,15 +419,18 @@ TEST_F(Planner, AListOfKeysPinsToTheShardsOfItsValues) {
 }
 
 TEST_F(Planner, WritesOfSeveralShardsDoTheSameOnEach) {
-  expect("write", {
-                      "UPDATE users SET name = 'x'",
-                      "UPDATE users SET name = lower(title) WHERE medium > $1 RETURNING *",
-                      "UPDATE users SET name = 'x' WHERE name = 'y' OR id = 6",
-                      "DELETE FROM posts",
-                      "DELETE FROM posts WHERE id = 5 RETURNING user_id",
-                      "UPDATE users u SET name = p.body FROM posts p WHERE p.user_id = u.id",
-                      "DELETE FROM users USING countries c WHERE c.code = country",
-                  });
+  expect("write",
+         {
+             "UPDATE users SET name = 'x'",
+             "UPDATE users SET name = lower(title) WHERE medium > $1 RETURNING *",
+             "UPDATE users SET name = 'x' WHERE name = 'y' OR id = 6",
+             "DELETE FROM posts",
+             "DELETE FROM posts WHERE id = 5 RETURNING user_id",
+             "UPDATE users u SET name = p.body FROM posts p WHERE p.user_id = u.id",
+             "DELETE FROM users USING countries c WHERE c.code = country",
+             "DELETE FROM users WHERE country IN (SELECT code FROM countries WHERE name = 'x')",
+             "UPDATE users SET name = (SELECT c.name FROM countries c WHERE c.code = country)",
+         });
   EXPECT_TRUE(last_.writes);
   EXPECT_EQ(plan("UPDATE users SET name = 'x' WHERE id IN (1, 2)"), "one");
   EXPECT_EQ(last_.several, RouteKind::kWriteShards);
@@ -439,6 +442,8 @@ TEST_F(Planner, WritesOfSeveralShardsDoTheSameOnEach) {
                "DELETE FROM users RETURNING ctid", "UPDATE users SET name = n.body FROM notes n",
                "UPDATE users SET id = 1", "WITH x AS (SELECT 1) DELETE FROM users",
                "UPDATE users SET name = (SELECT max(code) FROM countries)",
+               "UPDATE users SET name = (SELECT code FROM countries LIMIT 1)",
+               "DELETE FROM users WHERE id IN (SELECT user_id FROM posts)",
                "UPDATE posts SET id = DEFAULT", "EXPLAIN UPDATE users SET name = 'x'"});
 }
 

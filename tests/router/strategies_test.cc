@@ -114,6 +114,7 @@ class Strategies : public ::testing::Test {
         return "merge";
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
+      case RouteKind::kWriteShards:
         break;
     }
     std::string out = route->kind == RouteKind::kOneShard ? "" : "all of";

@@ -97,8 +97,7 @@ Status add_value(const Topology& topology, const Pin& pin, const KeySource& sour
   const auto location = locate_key(keyspace, source, input, pin.use, context.key);
   if (!location) {
     // Beside numbers a string in IN may be read as one of another type.
-    if (pin.more && input.form == KeyInput::Form::kString &&
-        location.error().code == sqlstate::kInvalidTextRepresentation) {
+    if (pin.more && input.form == KeyInput::Form::kString) {
       return refusal("a value in a list of shard keys is not of the key's type",
                      "Give values of the key's own type.");
     }

@@ -166,8 +166,9 @@ class Router::Impl {
   Result<Route> route(std::string_view statement, const RouterSession& session) {
     const TemplateStatus status =
         normalize_template(statement, template_, session.standard_conforming_strings);
-    if (status == TemplateStatus::kRows &&
-        find_insert_rows(statement, session.standard_conforming_strings, rows_)) {
+    // What is too large for a template may be many rows, each of which is not.
+    const bool may_be_rows = status == TemplateStatus::kRows || status == TemplateStatus::kTooLarge;
+    if (may_be_rows && find_insert_rows(statement, session.standard_conforming_strings, rows_)) {
       return route_rows(statement, session);
     }
     return route_template(statement, status, session);

@@ -297,7 +297,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             fits = place(Part::Way::kShard, shard_of(*route, statement->effect.effects));
           }
           if (fits) part.writes |= route->writes;
-          if (fits) part.several_write |= route->kind == RouteKind::kWriteShards;
+          if (fits && part.way == Part::Way::kEverywhere) {
+            part.several_write |= route->kind == RouteKind::kWriteShards;
+          }
         }
         if (fits) {
           part.effects |= statement->effect.effects;

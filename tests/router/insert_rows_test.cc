@@ -6,6 +6,7 @@
 
 #include "router/insert_split.h"
 #include "router/router.h"
+#include "router/template.h"
 #include "tests/router/topologies.h"
 
 namespace pgshunt {
@@ -41,9 +42,13 @@ TEST(InsertRows, GoToTheirShards) {
     return router.route("SELECT * FROM users WHERE id = " + std::to_string(key))->shards[0];
   };
   std::string sql = "INSERT INTO users (name, id) VALUES ('n', 1)";
-  for (int key = 2; key <= 2000; ++key) sql += ",\n('n', " + std::to_string(key) + ")";
+  for (int key = 2; key <= 2000; ++key) {
+    sql.append(",\n").append(60, ' ');  // beyond what a template may have
+    sql += "('n', " + std::to_string(key) + ")";
+  }
   sql += " RETURNING id";
   const auto route = router.route(sql);
+  ASSERT_GT(sql.size(), kMaxTemplateBytes);
   ASSERT_TRUE(route) << route.error().message;
   EXPECT_EQ(route->kind, RouteKind::kWriteShards);
   ASSERT_EQ(route->shards.size(), 3u);

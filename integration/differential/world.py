@@ -94,6 +94,9 @@ class World:
     def __init__(self, servers, make_proxy):
         self.servers = servers
         first = servers[0]
+        for server in servers:  # what a world before this one has left there
+            for name in (WHOLE, PARTS):
+                server.psql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         first.create_database(WHOLE)
         first.psql(SCHEMA + USERS.replace("{mine}", "true") + COPIES + NOTES, WHOLE)
         for number, server in enumerate(servers):

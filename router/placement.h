@@ -107,8 +107,8 @@ struct ListPlacement {
   std::optional<ShardId> find(std::string_view key) const;
 };
 
-// What a directory does with a key that it has not seen. On disk: numbers must not change or be used
-// again.
+// What a directory does with a key that it has not seen. On disk: numbers must not change or be
+// used again.
 enum class NewKeyPolicy : std::uint8_t {
   kHash = 1,         // the owner of its bucket
   kLeastLoaded = 2,  // the open shard with the fewest keys of the keyspace; of equals the lowest id

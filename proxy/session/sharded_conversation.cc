@@ -478,8 +478,8 @@ ShardedConversation::Verdict ShardedConversation::look_up_keys(const Route& rout
 Error ShardedConversation::no_directory(const Route& route) const {
   const std::string& keyspace = router_.topology().keyspaces[route.lookups.front().keyspace].name;
   return {sqlstate::kObjectNotInPrerequisiteState,
-          "keyspace \"" + keyspace + "\" is a directory, and no directory service is configured",
-          "Give the keyspace another strategy, or configure the directory."};
+          "keyspace \"" + keyspace + "\" is a directory, which the proxy does not ask yet",
+          "Give the keyspace another strategy."};
 }
 
 RouterSession ShardedConversation::router_session() {

@@ -23,6 +23,10 @@ static_assert(std::uint32_t{kIoRead} == std::uint32_t{EPOLLIN} &&
 // the kernel rotates its ready list.
 constexpr int kMaxEvents = 256;
 
+// How deep deferred work may defer within one turn: ending a session takes three, and another
+// epoll_wait would cost more than they do.
+constexpr int kDeferredRounds = 4;
+
 // epoll_data of the mailbox's eventfd; no registration has it.
 constexpr std::uint64_t kWakeData = ~std::uint64_t{0};
 
@@ -289,10 +293,11 @@ void EventLoop::run_posted() {
 void EventLoop::defer(std::function<void()> work) { deferred_.push_back(std::move(work)); }
 
 void EventLoop::run_deferred() {
-  if (deferred_.empty()) return;
-  running_deferred_.swap(deferred_);
-  for (std::function<void()>& work : running_deferred_) work();
-  running_deferred_.clear();
+  for (int round = 0; round < kDeferredRounds && !deferred_.empty(); ++round) {
+    running_deferred_.swap(deferred_);
+    for (std::function<void()>& work : running_deferred_) work();
+    running_deferred_.clear();
+  }
 }
 
 }  // namespace pgshunt

@@ -82,8 +82,9 @@ class EventLoop {
   // Any thread: runs `work` on the loop's thread, in order of posting. Work still posted when the
   // loop is destroyed is dropped unrun.
   void post(std::function<void()> work);
-  // Loop thread: runs `work` at the end of this turn, after all ready descriptors were served. Work
-  // deferred by deferred work runs at the end of the next turn, which does not wait.
+  // Loop thread: runs `work` at the end of this turn, after all ready descriptors were served and
+  // after all that was deferred before it. Work deferred by deferred work runs in the same turn,
+  // but what goes on deferring itself leaves the rest to the next turns, which do not wait.
   void defer(std::function<void()> work);
 
   // A descriptor is watched for exactly the wanted events until remove(); with kIoNone nothing is

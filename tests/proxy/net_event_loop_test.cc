@@ -310,17 +310,38 @@ TEST(EventLoop, RunsDeferredWorkAfterAllReadyDescriptors) {
   loop.remove(token_b);
 }
 
-TEST(EventLoop, RunsWorkDeferredByDeferredWorkInTheNextTurnWithoutWaiting) {
+TEST(EventLoop, RunsWorkDeferredByDeferredWorkInOrderOfDeferring) {
   EventLoop loop;
-  int runs = 0;
+  std::vector<int> order;
   loop.defer([&] {
-    ++runs;
-    loop.defer([&] { ++runs; });
+    order.push_back(1);
+    loop.defer([&] { order.push_back(3); });
   });
+  loop.defer([&] { order.push_back(2); });
   loop.run_once(1h);
-  EXPECT_EQ(1, runs);
+  EXPECT_EQ((std::vector<int>{1, 2, 3}), order);
+}
+
+TEST(EventLoop, ServesDescriptorsBetweenWorkThatDefersItselfForEver) {
+  EventLoop loop;
+  Pair pair;
+  Handler handler;
+  bool served = false;
+  handler.then = [&](std::uint32_t) { served = true; };
+  const EventLoop::Token token = loop.add(pair.ours, handler, kIoRead);
+  int runs = 0;
+  std::function<void()> again = [&] {
+    ++runs;
+    if (runs == 1) pair.make_readable();
+    if (!served) loop.defer(again);
+  };
+  loop.defer(again);
   loop.run_once(1h);
-  EXPECT_EQ(2, runs);
+  EXPECT_FALSE(served);
+  loop.run_once(1h);  // does not wait for the hour
+  EXPECT_TRUE(served);
+  EXPECT_LT(runs, 20);
+  loop.remove(token);
 }
 
 TEST(EventLoop, StopsBeforeItRan) {

@@ -4,6 +4,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 
@@ -100,8 +102,30 @@ Sha256Digest pbkdf2_sha256(std::string_view password, std::string_view salt,
   return out;
 }
 
+// A call of RAND_bytes() costs some three microseconds however little it is asked for (it sets up a
+// cipher for each), which shows in a login; so bytes are drawn in stock. What is handed out is
+// wiped from the stock. Not for a process that forks and goes on in both: the stock would be the
+// same.
 void fill_random(std::span<std::uint8_t> out) {
-  if (RAND_bytes(out.data(), static_cast<int>(out.size())) != 1) std::abort();
+  constexpr std::size_t kStock = 512;
+  struct Stock {
+    std::array<std::uint8_t, kStock> bytes;
+    std::size_t left = 0;
+    ~Stock() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+  };
+  thread_local Stock stock;
+  const auto draw = [](std::uint8_t* to, std::size_t count) {
+    if (RAND_bytes(to, static_cast<int>(count)) != 1) std::abort();
+  };
+  if (out.size() > kStock / 4) return draw(out.data(), out.size());
+  if (stock.left < out.size()) {
+    draw(stock.bytes.data(), kStock);
+    stock.left = kStock;
+  }
+  std::uint8_t* const from = stock.bytes.data() + stock.left - out.size();
+  std::copy_n(from, out.size(), out.begin());
+  OPENSSL_cleanse(from, out.size());
+  stock.left -= out.size();
 }
 
 bool equal_constant_time(std::string_view a, std::string_view b) {

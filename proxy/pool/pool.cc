@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "protocol/backend.h"
 #include "protocol/frontend.h"
 #include "proxy/log/log.h"
 #include "proxy/pool/server_opening.h"
@@ -543,16 +544,20 @@ void Pool::maintain() {
   if (gate_->waiting() > 0) hand_over_idle();
 }
 
-NameValuesPtr Pool::reported_for(const NameValuesPtr& settings) const {
+const Pool::Reported* Pool::reported_for(const NameValuesPtr& settings) const {
   const auto found = reported_for_.find(settings);
-  return found == reported_for_.end() ? nullptr : found->second;
+  return found == reported_for_.end() ? nullptr : &found->second;
 }
 
 void Pool::remember_reported(const NameValuesPtr& settings, const NameValuesPtr& reported) {
   // Clients may invent settings without end.
   constexpr std::size_t kMost = 64;
   if (reported_for_.size() >= kMost) reported_for_.clear();
-  reported_for_[settings] = reported;
+  std::string messages;
+  for (const auto& [name, value] : reported->pairs()) {
+    append_parameter_status(messages, name, value);
+  }
+  reported_for_[settings] = {reported, std::move(messages)};
 }
 
 void Pool::retire_all() {

@@ -149,9 +149,14 @@ class Pool final : public BackendDriver {
   void opening_failed(Backend& backend, const Error& error, bool permanent);
   const std::shared_ptr<const ServerCredentials>& credentials() const { return credentials_; }
 
-  // What this pool's servers report when these session settings hold; null if that was not seen
-  // yet. For greeting clients without a server.
-  NameValuesPtr reported_for(const NameValuesPtr& settings) const;
+  // What this pool's servers report when these session settings hold, and the ParameterStatus
+  // messages that say so. For greeting clients without a server.
+  struct Reported {
+    NameValuesPtr parameters;
+    std::string messages;
+  };
+  // Null if it was not seen yet. Valid until the next call that is not const.
+  const Reported* reported_for(const NameValuesPtr& settings) const;
   void remember_reported(const NameValuesPtr& settings, const NameValuesPtr& reported);
 
  private:
@@ -197,7 +202,7 @@ class Pool final : public BackendDriver {
   std::shared_ptr<RoutineWatch> routines_;
   std::uint32_t routines_version_ = 0;
   std::shared_ptr<const RoutineEffects> routine_effects_;
-  std::unordered_map<NameValuesPtr, NameValuesPtr> reported_for_;
+  std::unordered_map<NameValuesPtr, Reported> reported_for_;
 };
 
 std::shared_ptr<const PoolSpec> make_pool_spec(const PoolKey& key, const Database& database,

@@ -9,12 +9,9 @@ Greeting::Greeting(Session& session, Pool& pool) : session_(session), link_(sess
 
 void Greeting::start() {
   SessionState& state = session_.state();
-  if (const NameValuesPtr known = link_.pool().reported_for(state.settings.current())) {
-    std::string& out = session_.worker().client_out();
-    for (const auto& [name, value] : known->pairs()) append_parameter_status(out, name, value);
-    session_.enqueue(out);
-    out.clear();
-    state.known = known;
+  if (const Pool::Reported* known = link_.pool().reported_for(state.settings.current())) {
+    session_.enqueue(known->messages);
+    state.known = known->parameters;
     session_.greeted();
     return;
   }

@@ -247,12 +247,12 @@ void Proxy::run() {
     housekeeping.arm_after(std::chrono::seconds(1));
   });
   housekeeping.arm_after(std::chrono::seconds(1));
-  Timer drained(loop_, [&] {
-    if (!listening_ && client_count() == 0) loop_.stop();
-    drained.arm_after(kDrainPoll);
+  drained_ = std::make_unique<Timer>(loop_, [this] {
+    if (client_count() == 0) return loop_.stop();
+    drained_->arm_after(kDrainPoll);
   });
-  drained.arm_after(kDrainPoll);
   loop_.run();
+  drained_.reset();
   if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
 }
 
@@ -281,7 +281,7 @@ void Proxy::stop_listening(bool drain) {
     if (drain) {
       for (const auto& worker : workers_) worker->post([](Worker& there) { there.drain(); });
     }
-    loop_.post([this] { listening_ = false; });
+    loop_.post([this] { drained_->arm_after({}); });
   });
 }
 

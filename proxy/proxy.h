@@ -104,8 +104,8 @@ class Proxy {
   EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;
-  int signals_ = 0;  // how many that ask for the end
-  bool listening_ = true;
+  int signals_ = 0;                 // how many that ask for the end
+  std::unique_ptr<Timer> drained_;  // looks whether the last client has left, once nobody listens
 };
 
 // Before any thread is started: the signals Proxy::run() serves are taken from everybody else.

@@ -53,6 +53,10 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
   const auto send_range = [&](std::size_t end) {
     if (end > forward_from) session_.enqueue(bytes.substr(forward_from, end - forward_from));
   };
+  // What ends the bytes at hand leaves without being copied.
+  const auto send_last_range = [&] {
+    session_.send(bytes.substr(forward_from, at - forward_from));
+  };
   while (backend_ == &backend && at < bytes.size()) {
     const std::string_view rest = bytes.substr(at);
     if (backend.passing > 0) {
@@ -118,12 +122,12 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
     }
     if (header.type == backend::kReadyForQuery) {
       // What follows may belong to somebody else: the reply leaves, then the server.
-      send_range(at);
+      at == bytes.size() ? send_last_range() : send_range(at);
       forward_from = at;
       settle_transaction();
     }
   }
-  send_range(at);
+  send_last_range();
   session_.flush();
   return at;
 }

@@ -175,6 +175,10 @@ void Session::enqueue(std::string_view bytes) {
   if (!closed_ && !bytes.empty()) stream_.enqueue(bytes);
 }
 
+void Session::send(std::string_view bytes) {
+  if (!closed_ && !bytes.empty()) static_cast<void>(stream_.write(bytes));
+}
+
 void Session::flush() {
   if (closed_) return;
   if (stream_.flush() == IoResult::kFailed) {

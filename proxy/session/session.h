@@ -47,7 +47,11 @@ class Session final : public IoHandler {
   Stream& stream() { return stream_; }
 
   // --- replies ---
+  // Copies `bytes` to what flush() sends.
   void enqueue(std::string_view bytes);
+  // Sends what is queued and `bytes` now, and copies only what the socket does not take. flush()
+  // must follow: it tells of a lost client, and of one that does not read.
+  void send(std::string_view bytes);
   void flush();
   // At the end of this turn, for replies made while reading requests.
   void flush_later();

@@ -272,6 +272,9 @@ StatementScanner::StatementScanner(std::string_view sql, bool standard_conformin
 
 bool StatementScanner::next(StatementEffects& out) {
   out = {};
+  // Most texts are one statement and its semicolon, if that.
+  if (at_ < sql_.size() && sql_[at_] == ';') ++at_;
+  if (at_ == sql_.size()) return false;
   StatementReader reader(sql_, at_, standard_conforming_strings_, out, folded_);
   const bool found = reader.read();
   at_ = reader.end();

@@ -71,8 +71,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   Pool& pool() const { return pool_; }
 
   // One complete message of the client, any type but Terminate and the login's. `frame` is the
-  // whole message and stays valid until flush().
-  Take request(const FrameHeader& header, std::string_view frame);
+  // whole message and stays valid until flush(). `only`: what has been read of it, if it is a query
+  // of one statement and has been read already.
+  Take request(const FrameHeader& header, std::string_view frame,
+               const StatementEffects* only = nullptr);
   // A LISTEN is passed on only once notifications reach us: from its completion on the client
   // counts on them.
   Take hear_channel(std::string_view channel);
@@ -175,7 +177,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
 
   // requests, server_link_requests.cc
   Take request_unchanged(char type, std::string_view frame);
-  Take request_query(std::string_view frame, std::string_view body);
+  Take request_query(std::string_view frame, std::string_view body, const StatementEffects* only);
   Take request_special_query(std::string_view sql, std::size_t count);
   bool answer_locally(const StatementEffects& only);
   Take invalid(const Error& error);

@@ -40,7 +40,8 @@ constexpr std::uint32_t kLocalSettings =
 
 }  // namespace
 
-ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view frame) {
+ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view frame,
+                                     const StatementEffects* only) {
   const std::string_view body = frame.substr(kFrameHeaderSize);
   ResponseTracker& tracker = backend_->tracker;
   if (tracker.empty()) backend_->request_at = session_.worker().loop().now();
@@ -61,7 +62,7 @@ ServerLink::Take ServerLink::request(const FrameHeader& header, std::string_view
   Take taken = Take::kDone;
   switch (header.type) {
     case frontend::kQuery:
-      taken = request_query(frame, body);
+      taken = request_query(frame, body, only);
       break;
     case frontend::kParse:
       return request_parse(frame, body);
@@ -194,7 +195,8 @@ ServerLink::Take ServerLink::request_unchanged(char type, std::string_view frame
 
 // --- simple query --------------------------------------------------------------------------------
 
-ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_view body) {
+ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_view body,
+                                           const StatementEffects* only) {
   const auto sql = decode_query(body);
   if (!sql) return invalid(sql.error());
   StatementNames& names = state_.names;
@@ -202,9 +204,7 @@ ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_v
   bool special = false;
   bool local = false;
   std::size_t count = 0;
-  StatementEffects statement;
-  StatementScanner scan(*sql, session_.standard_conforming_strings());
-  while (scan.next(statement)) {
+  const auto look_at = [&](const StatementEffects& statement) {
     ++count;
     effects |= statement.effects;
     local |= statement.verb == Verb::kSetLocal;
@@ -214,12 +214,22 @@ ServerLink::Take ServerLink::request_query(std::string_view frame, std::string_v
     if (statement.verb == Verb::kListen) {
       if (const Take heard = hear_channel(statement.name); heard != Take::kDone) return heard;
     }
-    if (!names_statement(statement.verb)) continue;
+    if (!names_statement(statement.verb)) return Take::kDone;
     const bool all = statement.verb == Verb::kDeallocateAll;
     if (all ? names.undecided() : names.undecided(statement.name)) return wait();
     if (const StatementPtr* known = names.find(statement.name)) {
       if (unanswered(**known)) return wait();
       if (statement.verb == Verb::kExecute) effects |= effects_of_statement(**known);
+    }
+    return Take::kDone;
+  };
+  if (only) {
+    if (const Take taken = look_at(*only); taken != Take::kDone) return taken;
+  } else {
+    StatementEffects statement;
+    StatementScanner scan(*sql, session_.standard_conforming_strings());
+    while (scan.next(statement)) {
+      if (const Take taken = look_at(statement); taken != Take::kDone) return taken;
     }
   }
   effects = effects_of_query(*sql, effects);

@@ -31,6 +31,7 @@ struct ShardedConversation::Part {
   bool executes = false;
   bool writes = false;
   bool ddl = false;
+  bool listens = false;        // binds a LISTEN
   bool moves_names = false;    // sets search_path
   bool copies = false;         // kEverywhere: it is a COPY
   bool copies_in = false;      // FROM STDIN
@@ -53,7 +54,7 @@ struct Message {
 // The message at `at`, which moves behind it. The batch is known to be whole.
 bool next_message(std::string_view batch, std::size_t& at, Message& out) {
   if (at >= batch.size()) return false;
-  read_frontend_header(batch.substr(at), FrontendPhase::kReady, out.header);
+  read_frame_header(batch.substr(at), kMaxBodySize, out.header);
   out.frame = batch.substr(at, out.header.frame_size());
   out.body = out.frame.substr(kFrameHeaderSize);
   at += out.frame.size();
@@ -304,6 +305,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (fits) {
           part.effects |= statement->effect.effects;
           part.ddl |= statement->effect.verb == Verb::kDdl;
+          part.listens |= statement->effect.verb == Verb::kListen;
           bound.push_back(bind->portal);
           own_parse = kNone;
         } else if (own_parse != kNone) {
@@ -463,7 +465,7 @@ ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part
   ServerLink& chosen = link(shard);
   std::size_t at = 0;
   Message message;
-  while (next_message(messages, at, message)) {
+  while (part.listens && next_message(messages, at, message)) {
     if (message.header.type != frontend::kBind) continue;
     const auto bind = decode_bind(message.body);
     const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;

@@ -199,7 +199,8 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   if (count == 1) return serve_statement(header, frame, *sql, statement);
   if (transaction_.failed() && only_plain) return refuse(failed_transaction_error());
   if (!catalog_ready()) return Verdict::kWait;
-  return serve_routed(header, frame, *sql, count, effects, only_plain);
+  if (!only_plain) return begin_script(*sql);
+  return serve_several(header, frame, *sql, effects);
 }
 
 ShardedConversation::Verdict ShardedConversation::serve_statement(
@@ -211,7 +212,9 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     if (!can_be_said()) return Verdict::kWait;
     return say_to_transaction(statement);
   }
-  if (is_about_session(statement.verb)) return run_on_shard(home_shard(), header, frame);
+  if (is_about_session(statement.verb)) {
+    return run_on_shard(home_shard(), header, frame, &statement);
+  }
   if (!catalog_ready()) return Verdict::kWait;
   if (const auto explain =
           read_explain_route(statement.text, session_.standard_conforming_strings())) {
@@ -222,45 +225,47 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     unit_done(false);
     return Verdict::kTaken;
   }
-  return serve_routed(header, frame, sql, 1, statement.effects, true);
+  return serve_routed(header, frame, sql, statement);
 }
 
-// One statement, or several that all belong to one shard; others are served one by one.
-ShardedConversation::Verdict ShardedConversation::serve_routed(
-    const FrameHeader& header, std::string_view frame, std::string_view sql, std::size_t count,
-    std::uint32_t effects, bool only_plain) {
-  RouterSession router_session = this->router_session();
-  if (count == 1) {
-    StatementScanner scan(sql, session_.standard_conforming_strings());
-    StatementEffects statement;
-    scan.next(statement);
-    const auto route = router_.route(statement.text, router_session);
-    if (!route) return refuse(route.error());
-    if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
-    if (route->copy) return run_copy(*route, sql);
-    if (statement.verb == Verb::kDdl) note_ddl();
-    if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
-      return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
-    }
-    if (route->kind == RouteKind::kWriteShards && route->alike != Alike::kNo) {
-      return command_on_shards(*route, header, frame, statement.text);
-    }
-    if (route->kind == RouteKind::kWriteShards) {
-      std::vector<std::string> texts(route->texts.begin(), route->texts.end());
-      if (texts.empty()) texts.emplace_back(statement.text);
-      FanOutPlan plan;
-      plan.row_order.assign(route->row_order.begin(), route->row_order.end());
-      return write_on_shards(route->shards, std::move(texts), std::move(plan));
-    }
-    const ShardId shard = shard_of(*route, effects);
-    if (route->writes) {
-      if (const auto held = hold_write({&shard, 1})) return *held;
-    }
-    const Verdict verdict = run_on_shard(shard, header, frame);
-    if (verdict == Verdict::kTaken) note_write(shard, route->writes);
-    return verdict;
+ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader& header,
+                                                               std::string_view frame,
+                                                               std::string_view sql,
+                                                               const StatementEffects& statement) {
+  const auto route = router_.route(statement.text, router_session());
+  if (!route) return refuse(route.error());
+  if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
+  if (route->copy) return run_copy(*route, sql);
+  if (statement.verb == Verb::kDdl) note_ddl();
+  if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
+    return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
   }
-  if (!only_plain) return begin_script(sql);
+  if (route->kind == RouteKind::kWriteShards && route->alike != Alike::kNo) {
+    return command_on_shards(*route, header, frame, statement.text);
+  }
+  if (route->kind == RouteKind::kWriteShards) {
+    std::vector<std::string> texts(route->texts.begin(), route->texts.end());
+    if (texts.empty()) texts.emplace_back(statement.text);
+    FanOutPlan plan;
+    plan.row_order.assign(route->row_order.begin(), route->row_order.end());
+    return write_on_shards(route->shards, std::move(texts), std::move(plan));
+  }
+  const ShardId shard = shard_of(*route, statement.effects);
+  if (route->writes) {
+    if (const auto held = hold_write({&shard, 1})) return *held;
+  }
+  const Verdict verdict = run_on_shard(shard, header, frame, &statement);
+  if (verdict == Verdict::kTaken) note_write(shard, route->writes);
+  return verdict;
+}
+
+// Several statements in one message: it goes on as it is if all belong to one shard; otherwise they
+// are served one by one.
+ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeader& header,
+                                                                std::string_view frame,
+                                                                std::string_view sql,
+                                                                std::uint32_t effects) {
+  RouterSession router_session = this->router_session();
   std::optional<ShardId> common;
   bool writes = false;
   StatementScanner scan(sql, session_.standard_conforming_strings());
@@ -301,11 +306,12 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(
 
 ShardedConversation::Verdict ShardedConversation::run_on_shard(ShardId shard,
                                                                const FrameHeader& header,
-                                                               std::string_view frame) {
+                                                               std::string_view frame,
+                                                               const StatementEffects* only) {
   if (!acquire({&shard, 1})) return Verdict::kWait;
   ServerLink& chosen = link(shard);
   chosen.withhold_ready(script_.has_value());
-  switch (chosen.request(header, frame)) {
+  switch (chosen.request(header, frame, only)) {
     case ServerLink::Take::kDone:
       break;
     case ServerLink::Take::kWait:
@@ -482,7 +488,23 @@ Error ShardedConversation::no_directory(const Route& route) const {
           "Give the keyspace another strategy."};
 }
 
-RouterSession ShardedConversation::router_session() {
+const RouterSession& ShardedConversation::router_session() {
+  const SessionState& state = session_.state();
+  const bool as_the_session =
+      transaction_.local("search_path").empty() && transaction_.local("extra_float_digits").empty();
+  RoutedUnder& last = routed_under_;
+  if (as_the_session && last.known == state.known && last.settings == state.settings.current() &&
+      last.topology == router_.shared_topology()) {
+    return last.session;
+  }
+  last.session = read_router_session();
+  last.known = as_the_session ? state.known : nullptr;
+  last.settings = state.settings.current();
+  last.topology = router_.shared_topology();
+  return last.session;
+}
+
+RouterSession ShardedConversation::read_router_session() {
   RouterSession out;
   out.standard_conforming_strings = session_.standard_conforming_strings();
   const NameValues& known = *session_.state().known;

@@ -69,8 +69,12 @@ class ShardedConversation final : public Conversation,
 
   Verdict serve_query(const FrameHeader& header, std::string_view frame);
   Verdict serve_routed(const FrameHeader& header, std::string_view frame, std::string_view sql,
-                       std::size_t count, std::uint32_t effects, bool only_plain);
-  Verdict run_on_shard(ShardId shard, const FrameHeader& header, std::string_view frame);
+                       const StatementEffects& statement);
+  Verdict serve_several(const FrameHeader& header, std::string_view frame, std::string_view sql,
+                        std::uint32_t effects);
+  // `only`: what has been read of the frame, if it is a query of one statement.
+  Verdict run_on_shard(ShardId shard, const FrameHeader& header, std::string_view frame,
+                       const StatementEffects* only = nullptr);
   Verdict run_everywhere(const Route& route, std::string_view sql);
   Verdict control_transaction(const StatementEffects& statement);
   Verdict tell_transaction(std::string_view sql, std::string_view tag);
@@ -161,7 +165,9 @@ class ShardedConversation final : public Conversation,
   void begin_commit(const std::vector<ServerLink*>& links, bool all_wrote, bool first_last);
 
   std::vector<ServerLink*> enlisted_links();
-  RouterSession router_session();
+  // Good until the next call.
+  const RouterSession& router_session();
+  RouterSession read_router_session();
   Verdict look_up_keys(const Route& route);
   Error no_directory(const Route& route) const;
   TransactionStatus status() const;
@@ -179,6 +185,15 @@ class ShardedConversation final : public Conversation,
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
+  // What the last statement was routed under and what that was read from: mostly it is the next
+  // one's too.
+  struct RoutedUnder {
+    NameValuesPtr known;  // null: not to be used again, the transaction says otherwise
+    NameValuesPtr settings;
+    std::shared_ptr<const Topology> topology;
+    RouterSession session;
+  };
+  RoutedUnder routed_under_;
 
   std::optional<Script> script_;               // the message being served
   ServerLink* running_ = nullptr;              // serves the unit under way

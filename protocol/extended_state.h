@@ -92,16 +92,20 @@ class ResponseTracker {
   // pushed as kLocalError), so this request gets no reply; it is not recorded and need not be sent.
   bool push(RequestKind kind, ReplyUse use = ReplyUse::kForward, std::uint32_t tag = 0);
 
+  // May the next message be a row? Rows change nothing here: after one, another may come.
+  bool rows_fit() const {
+    const RequestKind kind = front_kind();
+    return (kind == RequestKind::kExecute || kind == RequestKind::kQuery) &&
+           copy_ == CopyState::kNone && step_ != Step::kFailed && !lost_;
+  }
+  // Rows, if they fit, are for the client to see.
+  bool forwards_rows() const { return rows_fit() && front().use == ReplyUse::kForward; }
+
   // A message came from the server. Every local entry that was due must have been popped.
   Reply on_message(char type) {
     // Rows and COPY data are nearly all there is; the rest costs a call.
     if (type == backend::kDataRow) {
-      const RequestKind kind = front_kind();
-      if ((kind == RequestKind::kExecute || kind == RequestKind::kQuery) &&
-          copy_ == CopyState::kNone && step_ != Step::kFailed && !lost_) {
-        return {ReplyOutcome::kProgress, front()};
-      }
-      return {};
+      return rows_fit() ? Reply{ReplyOutcome::kProgress, front()} : Reply{};
     }
     if (type == backend::kCopyData) {
       if (copy_ == CopyState::kOut || copy_ == CopyState::kBoth) {

@@ -41,6 +41,18 @@ bool is_read(char type) {
   }
 }
 
+// Length of the whole DataRow messages that `bytes` begins with.
+std::size_t whole_rows(std::string_view bytes) {
+  std::size_t at = 0;
+  FrameHeader header;
+  while (at < bytes.size() && bytes[at] == backend::kDataRow &&
+         read_frame_header(bytes.substr(at), kMaxBodySize, header) == FrameStatus::kComplete &&
+         bytes.size() - at >= header.frame_size()) {
+    at += header.frame_size();
+  }
+  return at;
+}
+
 bool is_description(char type) {
   return type == backend::kRowDescription || type == backend::kParameterDescription;
 }
@@ -68,6 +80,14 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
       }
       at += step;
       continue;
+    }
+    // Rows that go on as they are, which is nearly all there is, only have their ends found.
+    if (rest[0] == backend::kDataRow && row_description_.empty() &&
+        backend.tracker.forwards_rows()) {
+      if (const std::size_t rows = whole_rows(rest); rows > 0) {
+        at += rows;
+        continue;
+      }
     }
     FrameHeader header;
     const FrameStatus status = read_frame_header(rest, kMaxBodySize, header);

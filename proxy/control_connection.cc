@@ -28,6 +28,13 @@ const char* sslmode_name(SslMode mode) {
   return "prefer";
 }
 
+bool is_of_console(const Config& config, const std::string& user) {
+  const auto has = [&](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), user) != names.end();
+  };
+  return has(config.admin_users) || has(config.stats_users);
+}
+
 bool is_plain(const UserConfig& user) {
   return !user.secret.starts_with("md5") && !user.secret.starts_with("SCRAM-SHA-256$");
 }
@@ -76,10 +83,21 @@ std::optional<ControlUser> control_user(const Config& config, const DatabaseConf
   if (!database.force_user.empty()) return known_user(config, database, database.force_user);
   const std::string& preferred = database.auth_user.empty() ? config.auth_user : database.auth_user;
   if (auto user = known_user(config, database, preferred)) return user;
-  for (const auto& [name, user] : config.users) {
-    if (is_plain(user) && !user.secret.empty()) return ControlUser{name, user.secret};
+  for (const bool console : {false, true}) {
+    for (const auto& [name, user] : config.users) {
+      if (is_plain(user) && !user.secret.empty() && is_of_console(config, name) == console) {
+        return ControlUser{name, user.secret};
+      }
+    }
   }
   return std::nullopt;
+}
+
+ControlTarget control_target(const Config& config, const DatabaseConfig& database,
+                             const ShardConfig& shard, ControlUser user) {
+  const std::string& dbname = shard.dbname.empty() ? database.name : shard.dbname;
+  return {shard.name, shard.primary.host, shard.primary.port,
+          dbname,     std::move(user),    config.server_tls};
 }
 
 void ControlConnection::Closer::operator()(pg_conn* connection) const { PQfinish(connection); }
@@ -90,33 +108,42 @@ Result<ControlConnection> ControlConnection::open(const Config& config,
                                                   const char* purpose,
                                                   std::chrono::milliseconds patience,
                                                   const std::atomic<bool>& stop) {
-  const std::string port = std::to_string(shard.primary.port);
-  const std::string& dbname = shard.dbname.empty() ? database.name : shard.dbname;
+  return open(control_target(config, database, shard, user), purpose, patience, stop);
+}
+
+Result<ControlConnection> ControlConnection::open(const ControlTarget& target, const char* purpose,
+                                                  std::chrono::milliseconds patience,
+                                                  const std::atomic<bool>& stop) {
+  const std::string port = std::to_string(target.port);
   const char* const keys[] = {"host",     "port",    "dbname",           "user",
                               "password", "sslmode", "sslrootcert",      "sslcert",
-                              "sslkey",   "options", "application_name", nullptr};
-  const char* const values[] = {shard.primary.host.c_str(),
+                              "sslkey",   "options", "application_name", "client_encoding",
+                              nullptr};
+  const char* const values[] = {target.host.c_str(),
                                 port.c_str(),
-                                dbname.c_str(),
-                                user.name.c_str(),
-                                user.password.c_str(),
-                                sslmode_name(config.server_tls.mode),
-                                config.server_tls.ca_file.c_str(),
-                                config.server_tls.cert_file.c_str(),
-                                config.server_tls.key_file.c_str(),
+                                target.dbname.c_str(),
+                                target.user.name.c_str(),
+                                target.user.password.c_str(),
+                                sslmode_name(target.tls.mode),
+                                target.tls.ca_file.c_str(),
+                                target.tls.cert_file.c_str(),
+                                target.tls.key_file.c_str(),
                                 "-c client_min_messages=error -c synchronous_commit=local",
                                 purpose,
+                                "UTF8",
                                 nullptr};
   ControlConnection made(PQconnectStartParams(keys, values, 0), patience, stop);
   PGconn* connection = made.connection_.get();
   const auto failed = [&](const std::string& why) {
-    return Error{
-        sqlstate::kCannotConnect,
-        "shard \"" + shard.name + "\" cannot be reached as user \"" + user.name + "\": " + why,
-        {}};
+    const bool refused = connection && PQconnectionUsedPassword(connection) != 0 &&
+                         PQstatus(connection) == CONNECTION_BAD;
+    return Error{refused ? sqlstate::kInvalidAuthorization : sqlstate::kCannotConnect,
+                 "shard \"" + target.shard + "\" cannot be reached as user \"" + target.user.name +
+                     "\": " + why,
+                 {}};
   };
   if (!connection || PQstatus(connection) == CONNECTION_BAD) {
-    return failed(one_line(PQerrorMessage(connection)));
+    return failed(connection ? one_line(PQerrorMessage(connection)) : "out of memory");
   }
   const SteadyTime deadline = std::chrono::steady_clock::now() + patience;
   PostgresPollingStatusType state = PGRES_POLLING_WRITING;

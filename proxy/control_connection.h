@@ -1,10 +1,11 @@
-// A connection of the proxy's own to one shard, for what is not a client's: recovery, checks, the
-// schema. libpq, on threads where waiting harms nobody; it never waits longer than it is told, and
-// not at all once `stop` is set.
+// A connection of the proxy's own to one shard, for what is not a client's: catalogs, recovery,
+// checks, the schema. libpq, on threads where waiting harms nobody; it never waits longer than it
+// is told, and not at all once `stop` is set.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,17 +24,40 @@ struct ControlUser {
   std::string password;
 };
 
-// The database's own user, auth_user, or the first configured user whose password is known.
+// The database's own user, auth_user, or the first configured user whose password is known, those
+// of the console last: they need not be known to any server. Clients' own credentials are not kept
+// for this.
 std::optional<ControlUser> control_user(const Config& config, const DatabaseConfig& database);
 // That user, if its password is known.
 std::optional<ControlUser> known_user(const Config& config, const DatabaseConfig& database,
                                       std::string_view name);
 
+// Where a connection goes, and as whom.
+struct ControlTarget {
+  std::string shard;  // its name
+  std::string host;
+  std::uint16_t port = 0;
+  std::string dbname;
+  ControlUser user;
+  TlsConfig tls;
+
+  // The same database, whoever enters it.
+  bool same_place(const ControlTarget& other) const {
+    return host == other.host && port == other.port && dbname == other.dbname;
+  }
+};
+ControlTarget control_target(const Config& config, const DatabaseConfig& database,
+                             const ShardConfig& shard, ControlUser user);
+
 class ControlConnection {
  public:
   using Row = std::vector<std::string>;  // NULL: empty
 
-  // What it is for is in application_name.
+  // `purpose` is its application_name. `patience`: for the opening, and for each query. Error
+  // 28000: the server does not let this user in.
+  static Result<ControlConnection> open(const ControlTarget& target, const char* purpose,
+                                        std::chrono::milliseconds patience,
+                                        const std::atomic<bool>& stop);
   static Result<ControlConnection> open(const Config& config, const DatabaseConfig& database,
                                         const ShardConfig& shard, const ControlUser& user,
                                         const char* purpose, std::chrono::milliseconds patience,

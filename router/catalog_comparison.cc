@@ -5,11 +5,10 @@
 #include <tuple>
 
 #include "router/catalog.h"
+#include "router/refusal.h"
 
 namespace pgshunt {
 namespace {
-
-std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
 
 std::string listed(const std::vector<std::string>& names) {
   std::string out;

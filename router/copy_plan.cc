@@ -10,8 +10,6 @@
 namespace pgshunt {
 namespace {
 
-std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
-
 bool is_ascii(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
@@ -41,19 +39,6 @@ Status check_where(const StatementFacts& facts) {
   }
   if (!facts.subqueries) return Ok{};
   return refusal("a subquery in COPY's WHERE is not supported", "Filter the rows before.");
-}
-
-Error missing_key(const Table& table) {
-  const Column* column = table.find_column(table.key_column);
-  if (column != nullptr && column->fallback != ColumnDefault::kNone) {
-    return refusal("COPY leaves the shard key " + quoted(table.key_column) + " of table " +
-                       quoted(table.name) + " to its default",
-                   "Give the key a value: it decides which shard the row goes to.");
-  }
-  return {sqlstate::kNotNullViolation,
-          "null value in shard key column " + quoted(table.key_column) + " of table " +
-              quoted(table.name),
-          "Give the key a value: it decides which shard the row goes to."};
 }
 
 // Each shard would fill a column that is left out by itself.
@@ -117,7 +102,7 @@ Result<CopyPlan> plan_copy_from(const Topology& topology, const SqlStatement& st
     return out;
   }
   const auto key = std::find(out.columns.begin(), out.columns.end(), table.key_column);
-  if (key == out.columns.end()) return missing_key(table);
+  if (key == out.columns.end()) return missing_key("COPY", table);
   out.key_field = static_cast<std::size_t>(key - out.columns.begin());
   out.keyspace = table.keyspace;
   out.key_type = topology.keyspaces[table.keyspace].key_type;

@@ -10,24 +10,9 @@
 namespace pgshunt {
 namespace {
 
-std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
-
 Error columns_unknown(const Table& table, const char* hint) {
   return refusal("the columns of table " + quoted(table.name) + " are not known to the proxy",
                  hint);
-}
-
-Error missing_key(const Table& table) {
-  const Column* column = table.find_column(table.key_column);
-  if (column != nullptr && column->fallback != ColumnDefault::kNone) {
-    return refusal("INSERT leaves the shard key " + quoted(table.key_column) + " of table " +
-                       quoted(table.name) + " to its default",
-                   "Give the key a value: it decides which shard the row goes to.");
-  }
-  return {sqlstate::kNotNullViolation,
-          "null value in shard key column " + quoted(table.key_column) + " of table " +
-              quoted(table.name),
-          "Give the key a value: it decides which shard the row goes to."};
 }
 
 // Which value of a row is the key.
@@ -45,7 +30,7 @@ Result<std::size_t> key_position(const Query& insert, const Table& table) {
     if (insert.columns[i].subscripted) break;
     return i;
   }
-  return missing_key(table);
+  return missing_key("INSERT", table);
 }
 
 KeyUse use_of(const Table& table) {
@@ -133,7 +118,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
                                      std::vector<std::uint16_t>& key_parameters) {
   const auto position = key_position(insert, table);
   if (!position) return position.error();
-  if (!insert.source) return missing_key(table);  // DEFAULT VALUES
+  if (!insert.source) return missing_key("INSERT", table);  // DEFAULT VALUES
   const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
   const Error not_a_value = refusal(
       "the shard key " + quoted(table.key_column) + " in INSERT into " + quoted(table.name) +
@@ -142,7 +127,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
 
   std::vector<Pin> pins;
   const auto add_value = [&](const Expr& value) -> Status {
-    if (value.kind == ExprKind::kDefault) return missing_key(table);
+    if (value.kind == ExprKind::kDefault) return missing_key("INSERT", table);
     auto source = key_source_of(value, type, types);
     if (!source) return not_a_value;
     if (source->kind == KeySource::Kind::kParameter) key_parameters.push_back(source->parameter);
@@ -160,7 +145,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
     for (const std::vector<Expr>& row : source.values) {
       if (*position >= row.size()) {
         // Without a column list a short row leaves the last columns to their defaults.
-        if (insert.columns.empty()) return missing_key(table);
+        if (insert.columns.empty()) return missing_key("INSERT", table);
         return Error{sqlstate::kSyntaxError, "INSERT has more target columns than expressions", {}};
       }
       if (const Status added = add_value(row[*position]); !added) return added.error();

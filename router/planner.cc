@@ -25,8 +25,6 @@ namespace {
 // the next question.
 constexpr ShardId kCatalogShard = 0;
 
-std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
-
 class Planner {
  public:
   Planner(const Topology& topology, const PlanRequest& request)

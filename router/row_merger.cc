@@ -4,14 +4,14 @@
 #include <string>
 #include <utility>
 
+#include "router/refusal.h"
+
 namespace pgshunt {
 namespace {
 
 Error unprovable(std::string message, std::string hint) {
   return {sqlstate::kFeatureNotSupported, std::move(message), std::move(hint)};
 }
-
-std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\""; }
 
 Status check_order(const FieldDescription& field, std::uint16_t format, const SortKey& key,
                    const RowWindow& window) {

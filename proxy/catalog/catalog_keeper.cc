@@ -58,7 +58,8 @@ void CatalogKeeper::set_snapshot(const Snapshot& snapshot) {
         shard->source = catalog_source(*snapshot.config, database->config, i);
         if (known != before.end()) {
           for (const auto& old : known->second.shards) {
-            if (old->source.shard == shard->source.shard && old->source.same_place(shard->source)) {
+            if (old->source.target.shard == shard->source.target.shard &&
+                old->source.target.same_place(shard->source.target)) {
               shard->catalog = old->catalog;
             }
           }
@@ -141,7 +142,7 @@ void CatalogKeeper::start_readings(const std::string& name, Entry& entry, Clock:
       entry.changed |= shard->error != shard->source.problem;
       shard->error = shard->source.problem;
       log_event(LogLevel::kWarning, "catalog_not_read",
-                {.database = name, .shard = shard->source.shard}, shard->error);
+                {.database = name, .shard = shard->source.target.shard}, shard->error);
       continue;
     }
     shard->reading = true;
@@ -155,7 +156,7 @@ void CatalogKeeper::start_readings(const std::string& name, Entry& entry, Clock:
 // On a thread of its own.
 void CatalogKeeper::read(const std::string& name, const std::shared_ptr<Shard>& shard,
                          std::uint64_t generation, Reader& reader) {
-  auto result = read_shard_catalog(shard->source, stopping_);
+  auto result = read_shard_catalog(shard->source.target, stopping_);
   const std::lock_guard lock(mutex_);
   shard->reading = false;
   shard->read = generation;
@@ -175,7 +176,7 @@ void CatalogKeeper::read(const std::string& name, const std::shared_ptr<Shard>& 
     shard->retry_at = Clock::now() + shard->backoff;
     if (!stopping_) {
       log_event(LogLevel::kWarning, "catalog_not_read",
-                {.database = name, .shard = shard->source.shard}, shard->error);
+                {.database = name, .shard = shard->source.target.shard}, shard->error);
     }
   }
   // Of an entry that a reload has replaced meanwhile the result is of no use.
@@ -217,7 +218,8 @@ void CatalogKeeper::publish(std::unique_lock<std::mutex>& lock, const std::strin
     entry.partial |= shard->read < entry.wanted;
     if (why.empty() && shard->read < entry.wanted && !before) why = "does not answer yet";
     if (!why.empty()) {
-      report->unread.push_back({shard->source.shard, std::move(why), shard->catalog != nullptr});
+      report->unread.push_back(
+          {shard->source.target.shard, std::move(why), shard->catalog != nullptr});
     }
   }
   if (entry.changed || !entry.topology) {

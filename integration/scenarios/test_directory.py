@@ -3,9 +3,11 @@ they are first stored, and it outlives the proxy."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -602,3 +604,126 @@ def test_a_client_that_goes_while_its_keys_are_asked_for(proxy, servers):
             client.execute("INSERT INTO rooms (id) VALUES (%s) ON CONFLICT (id) DO NOTHING", (number,))
     _, held = assert_rows_are_where_the_directory_says(proxy, servers)
     assert sum(map(len, held)) == 60
+
+
+# A disk that takes its time: nothing becomes durable while the file is there.
+
+@pytest.fixture(scope="module")
+def stalling_disk(run):
+    if os.environ.get("PGSHUNT_PRESET", "release") != "release":
+        pytest.skip("sanitizers want to be loaded first")
+    library = run.subfolder("stalling_disk") / "stalling_disk.so"
+    source = Path(__file__).parent / "programs" / "stalling_disk.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture
+def stalled(make_proxy, servers, stalling_disk):
+    """A proxy that has the key 1, and a file whose presence stalls its disk."""
+    file = stalling_disk.with_name("stall")
+    proxy = make_proxy(configuration(servers, general={"query_wait_timeout": 2, "workers": 1}),
+                       env={"LD_PRELOAD": str(stalling_disk), "STALL_DISK": str(file)})
+    with connect(proxy) as client:
+        client.execute("INSERT INTO rooms (id, name) VALUES (1, 'known')")
+    file.touch()
+    yield proxy, file
+    file.unlink(missing_ok=True)
+
+
+INSERT = "INSERT INTO rooms (id, name) VALUES (%s, 'new')"
+
+
+def copy_rows(client, keys):
+    with client.cursor() as cursor, cursor.copy("COPY rooms (id) FROM STDIN") as copy:
+        copy.write("".join(f"{key}\n" for key in keys))
+
+
+class Waiting:
+    """A statement in a thread of its own: `work(client)`."""
+
+    def __init__(self, proxy, simple, work):
+        self.client = connect(proxy, simple)
+        self.error = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        wait_until(lambda: any(row["wait"] > 0 or row["wait_us"] > 0 for row in console(proxy, "SHOW CLIENTS")
+                               if row["database"] == DATABASE))
+
+    def _run(self):
+        try:
+            self._work(self.client)
+        except psycopg.Error as error:
+            self.error = error
+
+    def wait(self):
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        return self.error
+
+
+WAITERS = {
+    "simple": (True, lambda client: client.execute(INSERT, (2,))),
+    "extended": (False, lambda client: client.execute(INSERT, (2,))),
+    "several": (True, lambda client: client.execute("INSERT INTO rooms (id) VALUES (2), (1000), (2000), (3000)")),
+    "script": (True, lambda client: client.execute("INSERT INTO rooms (id) VALUES (2); SELECT 1")),
+    "copy": (True, lambda client: copy_rows(client, range(2, 500))),
+    "copy by the extended protocol": (False, lambda client: copy_rows(client, range(2, 500))),
+}
+
+
+@pytest.mark.parametrize("waiter", WAITERS)
+@pytest.mark.parametrize("end", ["served", "canceled", "timed out"])
+def test_a_statement_that_waits_for_the_disk(stalled, servers, waiter, end):
+    proxy, file = stalled
+    simple, work = WAITERS[waiter]
+    waiting = Waiting(proxy, simple, work)
+    with connect(proxy) as other:  # the same worker serves others meanwhile
+        assert other.execute("SELECT name FROM rooms WHERE id = 1").fetchall() == [("known",)]
+        assert other.execute("UPDATE rooms SET name = 'known' WHERE id IN (1, 77)").rowcount == 1
+    if end == "canceled":
+        waiting.client.cancel()
+    if end == "served":
+        file.unlink()
+    error = waiting.wait()
+    if end == "served":
+        assert error is None, error
+        assert waiting.client.execute("SELECT id FROM rooms WHERE id = 2").fetchall() == [(2,)]
+    else:
+        assert error.sqlstate == ("57014" if end == "canceled" else "57P03"), error
+        # The session goes on, and what it asked for comes too late to matter.
+        assert waiting.client.execute("SELECT name FROM rooms WHERE id = 1").fetchall() == [("known",)]
+        file.unlink()
+        waiting.client.execute(INSERT, (2,))
+    waiting.client.close()
+    known, held = assert_rows_are_where_the_directory_says(proxy, servers)
+    assert "2" in known and sum(map(len, held)) >= 2
+
+
+def test_a_client_that_goes_while_the_disk_is_slow(stalled, servers):
+    proxy, file = stalled
+    waiting = [Waiting(proxy, simple, work) for simple, work in WAITERS.values()]
+    for each in waiting:
+        with socket.socket(fileno=os.dup(each.client.pgconn.socket)) as raw:
+            raw.shutdown(socket.SHUT_RDWR)
+        assert each.wait() is not None
+        each.client.close()
+    file.unlink()
+    wait_until(lambda: not [row for row in console(proxy, "SHOW CLIENTS") if row["database"] == DATABASE])
+    with connect(proxy) as client:
+        client.execute("INSERT INTO rooms (id) VALUES (%s) ON CONFLICT (id) DO NOTHING", (2,))
+    assert_rows_are_where_the_directory_says(proxy, servers)
+    wait_until(lambda: all(row["sv_active"] == 0 for row in console(proxy, "SHOW POOLS")))
+
+
+def test_it_ends_while_the_disk_is_slow(stalled, servers):
+    proxy, file = stalled
+    waiting = Waiting(proxy, True, WAITERS["simple"][1])
+    proxy.signal(signal.SIGTERM)
+    proxy.wait_for_log("shutdown")
+    file.unlink()
+    assert waiting.wait() is None
+    waiting.client.close()
+    assert proxy.wait() == 0
+    assert_rows_are_where_the_directory_says(proxy, servers)

@@ -509,9 +509,10 @@ void ShardedConversation::give_up_waiting(const Error& error) {
     if (each) each->stop_waiting();
   }
   if (keys_.waiting()) {
-    keys_.drop();
-    if (copy_in_ != nullptr) return copy_in_->give_up(error);
-    return fail_waiting(error);
+    return give_up_keys(
+        {sqlstate::kCannotConnectNow,
+         "query_wait_timeout: the directory has not said in time which shard a key is on",
+         "Its disk may be slow or full: look at the proxy's log."});
   }
   if (std::exchange(catalog_wait_, {}) == TimePoint{}) return fail_waiting(error);
   const auto database = worker_.snapshot()->find(catalog_name());
@@ -644,9 +645,12 @@ void ShardedConversation::deliver(std::string_view message) {
 }
 
 void ShardedConversation::on_cancel() {
+  const Error canceled{sqlstate::kQueryCanceled, "canceling statement due to user request", {}};
   if (fan_out_) {
     fan_out_->cancel();
-  } else if (copy_ && !keys_.waiting()) {
+  } else if (keys_.waiting()) {
+    give_up_keys(canceled);
+  } else if (copy_) {
     copy_->cancel();
   } else if (commit_) {
     commit_->cancel();
@@ -654,7 +658,7 @@ void ShardedConversation::on_cancel() {
     running_->cancel_request();
   } else if (waiting_since() != TimePoint{}) {
     catalog_wait_ = {};
-    give_up_waiting({sqlstate::kQueryCanceled, "canceling statement due to user request", {}});
+    give_up_waiting(canceled);
   }
 }
 

@@ -164,6 +164,7 @@ class ShardedConversation final : public Conversation,
   Status want_keys(std::span<const KeyLookup> lookups);
   Verdict look_up_keys(std::span<const KeyLookup> lookups);
   Verdict explain(const ExplainRequest& request);
+  void give_up_keys(const Error& error);
 
   // Writes on several shards, sharded_commit.cc.
   // Nothing: the open transaction may write on these shards. Otherwise what has become of the unit.

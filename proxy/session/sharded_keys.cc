@@ -50,6 +50,13 @@ void ShardedConversation::on_keys_found(std::uint64_t question, std::vector<Foun
   }
 }
 
+// What waits for keys gets an error instead.
+void ShardedConversation::give_up_keys(const Error& error) {
+  keys_.drop();
+  if (copy_in_ != nullptr) return copy_in_->give_up(error);
+  fail_waiting(error);
+}
+
 void ShardedConversation::on_copy_wants_keys(CopyIn& copy) {
   const Status asked = keys_.ask(copy.lookups());
   if (!asked) copy.give_up(asked.error());

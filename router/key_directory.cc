@@ -53,7 +53,8 @@ void KeyLookups::add(std::span<const KeyLookup> lookups) {
 
 void KeyLookups::clear() {
   list_.clear();
-  index_.clear();
+  // Emptying a table that has grown would cost as much for every statement from now on.
+  if (!index_.empty()) index_ = {};
 }
 
 void LearnedKeys::learn(std::uint64_t epoch, const KeyLookup& lookup, KeyPlace place) {

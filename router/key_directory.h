@@ -68,7 +68,9 @@ class LearnedKeys {
   void learn(std::uint64_t epoch, const KeyLookup& lookup, KeyPlace place);
   std::optional<KeyPlace> find(std::uint64_t epoch, std::uint16_t keyspace, std::string_view key);
   // A statement has been routed: absences learned until now count no more.
-  void statement_routed() { fresh_.clear(); }
+  void statement_routed() {
+    if (!fresh_.empty()) fresh_ = {};
+  }
 
  private:
   struct Known {

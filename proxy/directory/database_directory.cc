@@ -3,7 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/log/log.h"
+
 namespace pgshunt {
+namespace {
+
+// What a session is told of a disk or of damage is for the operator to know. That the policy has no
+// place for a key is not.
+void log_failure(const std::vector<FoundKey>& found) {
+  for (const FoundKey& key : found) {
+    if (key.place || key.place.error().code == sqlstate::kObjectNotInPrerequisiteState) continue;
+    log_event(LogLevel::kError, "directory_failed", {}, key.place.error().message);
+    return;
+  }
+}
+
+}  // namespace
 
 DatabaseDirectory::DatabaseDirectory(const DatabaseConfig& config, Directory& directory,
                                      DirectoryService& service)
@@ -79,6 +94,7 @@ bool DatabaseDirectory::ask(std::span<const KeyLookup> lookups, bool assign, Tol
         for (std::size_t i = 0; i < asked.size(); ++i) {
           found.push_back({std::move(asked[i]), place_of(answered[i].answer)});
         }
+        log_failure(found);
         told(std::move(found));
       };
   return service_.post(std::move(request));

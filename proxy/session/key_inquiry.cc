@@ -1,6 +1,5 @@
 #include "proxy/session/key_inquiry.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "proxy/session/conversation.h"
@@ -58,16 +57,13 @@ void KeyInquiry::teach(Router& router) const {
   }
 }
 
-const FoundKey* KeyInquiry::find(const KeyLookup& lookup) const {
-  const auto found = std::find_if(answers_.begin(), answers_.end(), [&](const FoundKey& each) {
-    return same_key(each.lookup, lookup);
-  });
-  return found == answers_.end() ? nullptr : &*found;
-}
-
 bool KeyInquiry::answered(std::span<const KeyLookup> lookups) const {
-  return std::all_of(lookups.begin(), lookups.end(),
-                     [this](const KeyLookup& lookup) { return find(lookup) != nullptr; });
+  KeyLookups known;
+  for (const FoundKey& found : answers_) {
+    known.add(found.lookup.keyspace, found.lookup.key, found.lookup.assign);
+  }
+  known.add(lookups);
+  return known.list().size() == answers_.size();  // none of them was new
 }
 
 std::optional<Error> KeyInquiry::failure(std::span<const KeyLookup> lookups) const {

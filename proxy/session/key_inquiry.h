@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "proxy/directory/database_directory.h"
@@ -43,8 +44,6 @@ class KeyInquiry {
   void drop();
 
  private:
-  const FoundKey* find(const KeyLookup& lookup) const;
-
   Session& session_;
   DatabaseDirectory* const directory_;
   std::uint64_t question_ = 0;

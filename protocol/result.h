@@ -52,6 +52,7 @@ inline constexpr Sqlstate kObjectNotInPrerequisiteState{"55000"};
 inline constexpr Sqlstate kQueryCanceled{"57014"};
 inline constexpr Sqlstate kAdminShutdown{"57P01"};
 inline constexpr Sqlstate kCannotConnectNow{"57P03"};
+inline constexpr Sqlstate kInsufficientResources{"53000"};
 inline constexpr Sqlstate kIdleSessionTimeout{"57P05"};
 inline constexpr Sqlstate kConfigFileError{"F0000"};
 inline constexpr Sqlstate kInternalError{"XX000"};

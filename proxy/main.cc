@@ -5,6 +5,7 @@
 
 #include "proxy/config/config.h"
 #include "proxy/database.h"
+#include "proxy/directory/directories.h"
 #include "proxy/log/log.h"
 #include "proxy/proxy.h"
 #include "proxy/two_phase/schema.h"
@@ -80,6 +81,10 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (check) {
+    if (const auto agreed = pgshunt::check_directories(*loaded.config); !agreed) {
+      std::fprintf(stderr, "%s\n", agreed.error().message.c_str());
+      return 1;
+    }
     std::printf("%s: good\n", file.c_str());
     return 0;
   }

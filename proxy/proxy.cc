@@ -77,6 +77,7 @@ Proxy::~Proxy() {
   catalogs_.reset();  // it posts to workers, and they ask it
   // It posts to workers until here; sessions that end now still tell it what they leave behind.
   if (two_phase_) two_phase_->stop();
+  directories_.stop();  // the same
   // Workers refer to each other until none of them runs.
   workers_.clear();
 }
@@ -84,6 +85,7 @@ Proxy::~Proxy() {
 Status Proxy::start() {
   const Config& config = *snapshot_->config;
   raise_descriptor_limit(config);
+  if (const Status opened = directories_.open(config); !opened) return opened.error();
   ListenOptions options;
   options.backlog = static_cast<int>(config.listen_backlog);
   std::uint32_t count = config.workers;
@@ -229,6 +231,7 @@ void block_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of whoever writes it
 }
 
 void Proxy::run() {
@@ -354,6 +357,7 @@ Result<std::string> Proxy::try_reload() {
   const std::shared_ptr<const Config> config = reloaded_config(*running->config, *loaded.config);
   auto fresh = make_snapshot(config, running->version + 1);
   if (!fresh) return fresh.error();
+  if (const Status opened = directories_.open(*config); !opened) return opened.error();
   if (const Status configured = configure_log(log_settings(*config)); !configured) {
     return configured.error();
   }

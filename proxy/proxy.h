@@ -15,6 +15,7 @@
 #include "proxy/cancel.h"
 #include "proxy/catalog/catalog_keeper.h"
 #include "proxy/database.h"
+#include "proxy/directory/directories.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/socket.h"
 #include "proxy/two_phase/two_phase.h"
@@ -49,6 +50,7 @@ class Proxy {
   std::shared_ptr<ConnectionBudget> client_budget(const std::string& key, std::uint32_t limit);
   Resolver& resolver() { return *resolver_; }
   TwoPhase& two_phase() { return *two_phase_; }
+  const Directories& directories() const { return directories_; }
   std::shared_ptr<PoolGate> gate(const PoolKey& key, const Database& database,
                                  const Config& config);
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
@@ -98,6 +100,7 @@ class Proxy {
   std::atomic<std::uint64_t> last_backend_{0};
   CancelRegistry cancels_;
   std::unique_ptr<Resolver> resolver_;
+  Directories directories_;  // asked by workers until they are gone
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<CatalogKeeper> catalogs_;
   std::unique_ptr<TwoPhase> two_phase_;

@@ -180,6 +180,7 @@ Router* Worker::router(const Database& database) {
   std::unique_ptr<Router>& router = routers_[database.config.name];
   if (!router) {
     router = std::make_unique<Router>(std::move(topology));
+    router->set_directory(proxy_.directories().of(database.config));
   } else if (topology->epoch > router->topology().epoch) {
     router->set_topology(std::move(topology));
   }

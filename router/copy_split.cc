@@ -61,9 +61,10 @@ std::string shown(std::string_view text) {
 
 CopySplitter::CopySplitter(std::shared_ptr<const Topology> topology,
                            std::shared_ptr<const CopyPlan> plan, const RouterSession& session,
-                           bool strict_end_marker)
+                           bool strict_end_marker, const KeyDirectory* directory)
     : topology_(std::move(topology)),
       plan_(std::move(plan)),
+      directory_(directory),
       same_encoding_(session.same_encoding && !plan_->encoding_given),
       reader_(with_marker(plan_->options, strict_end_marker), plan_->columns.size(),
               plan_->key_field),
@@ -71,11 +72,13 @@ CopySplitter::CopySplitter(std::shared_ptr<const Topology> topology,
       open_(topology_->shards.size(), kNotOpen) {}
 
 bool CopySplitter::take(std::string_view payload, std::span<std::string> outputs) {
+  if (late_failure_) return true;
   reader_.push(payload);
   return drain(outputs);
 }
 
 bool CopySplitter::finish(std::span<std::string> outputs) {
+  if (late_failure_) return true;
   reader_.finish();
   return drain(outputs);
 }
@@ -95,25 +98,83 @@ bool CopySplitter::drain(std::span<std::string> outputs) {
       break;
     }
   }
-  for (const ShardId shard : topology_->all_shards) close(shard, outputs[shard]);
-  return good;
+  close_all(outputs);
+  if (good || held_.empty()) return good;
+  late_failure_ = std::move(failure_);
+  return true;
 }
 
 bool CopySplitter::place(const CopyRow& row, std::span<std::string> outputs) {
   const bool data = row.kind == CopyRow::Kind::kData;
   if (data && !check_moments(row)) return false;
-  if (!data || plan_->every_shard) {
-    for (const ShardId shard : topology_->all_shards) append(row, shard, outputs[shard]);
+  std::optional<ShardId> shard;
+  const bool has_key = data && !plan_->every_shard;
+  if (has_key && !find_shard(row, shard)) return false;
+  const bool unknown = has_key && !shard;
+  if (!unknown && held_.empty()) {
+    send(row, reader_.line_number(), shard, outputs);
     return true;
   }
-  ShardId shard = 0;
-  if (!find_shard(row, shard)) return false;
-  append(row, shard, outputs[shard]);
+  Held& held = held_.emplace_back();
+  held.row = row;
+  held.bytes = row.bytes;
+  held.line = reader_.line_number();
+  held.shard = shard;
+  if (unknown) held.key = key_;
   return true;
 }
 
-void CopySplitter::append(const CopyRow& row, ShardId shard, std::string& output) {
-  if (row.kind != CopyRow::Kind::kTrailer) lines_.add(shard, row, reader_.line_number());
+void CopySplitter::learn(const KeyLookup& lookup, const Result<KeyPlace>& place) {
+  learned_.insert_or_assign(lookup.key, place);
+}
+
+bool CopySplitter::go_on(std::span<std::string> outputs) {
+  const Keyspace& keyspace = topology_->keyspaces[plan_->keyspace];
+  const std::vector<Held> held = std::exchange(held_, {});
+  lookups_.clear();
+  const auto learned = std::exchange(learned_, {});
+  bool good = true;
+  for (const Held& each : held) {
+    std::optional<ShardId> shard = each.shard;
+    const bool unknown = !shard && each.row.kind == CopyRow::Kind::kData;
+    if (unknown) {
+      const auto answer = learned.find(each.key);
+      std::optional<Error> why;
+      if (answer == learned.end()) {
+        why = Error{sqlstate::kInternalError, "a key's shard is not known", {}};
+      } else if (!answer->second) {
+        why = answer->second.error();
+      } else if (answer->second->kind == KeyPlace::Kind::kShard) {
+        shard = answer->second->shard;
+      } else {
+        why = refuses_new_keys(keyspace);
+      }
+      if (why) {
+        good = fail_at(each.line, *why, Shows::kValue, plan_->columns[plan_->key_field],
+                       encoded_key_text(keyspace.key_type, each.key));
+        break;
+      }
+    }
+    CopyRow row = each.row;
+    row.bytes = each.bytes;
+    send(row, each.line, shard, outputs);
+  }
+  close_all(outputs);
+  if (!good || !late_failure_) return good;
+  failure_ = std::move(*late_failure_);
+  return false;
+}
+
+// Without a shard to all of them.
+void CopySplitter::send(const CopyRow& row, std::uint64_t line, std::optional<ShardId> shard,
+                        std::span<std::string> outputs) {
+  if (shard) return append(row, line, *shard, outputs[*shard]);
+  for (const ShardId each : topology_->all_shards) append(row, line, each, outputs[each]);
+}
+
+void CopySplitter::append(const CopyRow& row, std::uint64_t line, ShardId shard,
+                          std::string& output) {
+  if (row.kind != CopyRow::Kind::kTrailer) lines_.add(shard, row, line);
   std::size_t& open = open_[shard];
   if (open != kNotOpen && output.size() - open + row.bytes.size() > kMessageSize) {
     close(shard, output);
@@ -126,6 +187,10 @@ void CopySplitter::append(const CopyRow& row, ShardId shard, std::string& output
   output.append(row.bytes);
 }
 
+void CopySplitter::close_all(std::span<std::string> outputs) {
+  for (const ShardId shard : topology_->all_shards) close(shard, outputs[shard]);
+}
+
 void CopySplitter::close(ShardId shard, std::string& output) {
   std::size_t& open = open_[shard];
   if (open == kNotOpen) return;
@@ -133,7 +198,7 @@ void CopySplitter::close(ShardId shard, std::string& output) {
   open = kNotOpen;
 }
 
-bool CopySplitter::find_shard(const CopyRow& row, ShardId& shard) {
+bool CopySplitter::find_shard(const CopyRow& row, std::optional<ShardId>& shard) {
   const CopyField field = reader_.key_field(row);
   const std::string& column = plan_->columns[plan_->key_field];
   std::string_view value;
@@ -179,7 +244,8 @@ bool CopySplitter::find_shard(const CopyRow& row, ShardId& shard) {
   return locate(row, value, shard);
 }
 
-bool CopySplitter::locate(const CopyRow& row, std::string_view value, ShardId& shard) {
+bool CopySplitter::locate(const CopyRow& row, std::string_view value,
+                          std::optional<ShardId>& shard) {
   const std::string& column = plan_->columns[plan_->key_field];
   const bool binary = plan_->options.format == CopyFormat::kBinary;
   const ShardKeyType type = plan_->key_type;
@@ -211,11 +277,18 @@ bool CopySplitter::locate(const CopyRow& row, std::string_view value, ShardId& s
     case KeyLocation::Kind::kShard:
       shard = location->shard;
       return true;
-    case KeyLocation::Kind::kAskDirectory:
-      return fail(refusal("COPY FROM into a table of the directory keyspace \"" + keyspace.name +
-                              "\" is not supported",
-                          "Use INSERT, which asks the directory for each key."),
-                  Shows::kValue, column, shown);
+    case KeyLocation::Kind::kAskDirectory: {
+      const KeyPlace place = place_in_memory(directory_, keyspace, key_);
+      if (place.kind == KeyPlace::Kind::kShard) {
+        shard = place.shard;
+        return true;
+      }
+      if (place.kind == KeyPlace::Kind::kAbsent && !takes_new_keys(keyspace)) {
+        return fail(refuses_new_keys(keyspace), Shows::kValue, column, shown);
+      }
+      lookups_.add(plan_->keyspace, key_, takes_new_keys(keyspace));
+      return true;
+    }
     case KeyLocation::Kind::kNull:
     case KeyLocation::Kind::kNoMatch:  // a value that is stored equals itself
     case KeyLocation::Kind::kNobodys:
@@ -261,12 +334,17 @@ bool CopySplitter::check_no_extra_field(const CopyRow& row) {
 
 // CopyFromErrorCallback() of copyfrom.c.
 bool CopySplitter::fail(Error error, Shows shows, std::string_view column, std::string_view text) {
+  return fail_at(reader_.line_number(), std::move(error), shows, column, text);
+}
+
+bool CopySplitter::fail_at(std::uint64_t line, Error error, Shows shows, std::string_view column,
+                           std::string_view text) {
   failure_.error = std::move(error);
   std::string& context = failure_.context;
   context.clear();
   // The header of kBinary is read before there is a line to speak of.
-  if (reader_.line_number() == 0) return false;
-  context = "COPY " + plan_->table + ", line " + std::to_string(reader_.line_number());
+  if (line == 0) return false;
+  context = "COPY " + plan_->table + ", line " + std::to_string(line);
   if (plan_->options.format == CopyFormat::kBinary) {
     if (shows == Shows::kValue) context += ", column " + std::string(column);
   } else if (shows == Shows::kValue) {

@@ -5,13 +5,16 @@
 // answers and routes the same statement again. Nothing is ever guessed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "router/bounded_cache.h"
-#include "router/pg_hash.h"
 #include "router/placement.h"
 
 namespace pgshunt {
@@ -41,55 +44,49 @@ struct KeyLookup {
   bool assign = false;  // a row with this key is to be stored: give it a shard if it has none
 };
 
+// Questions that are asked together, each key once however often it is named.
+class KeyLookups {
+ public:
+  void add(std::uint16_t keyspace, std::string_view key, bool assign);
+  void add(std::span<const KeyLookup> lookups);
+  void clear();
+  bool empty() const { return list_.empty(); }
+  std::span<const KeyLookup> list() const { return list_; }
+
+ private:
+  std::vector<KeyLookup> list_;
+  // By hash of keyspace and key; made once there are more than a few.
+  std::unordered_multimap<std::uint64_t, std::size_t> index_;
+};
+
 // The service's answers, of one worker. A shard is good as long as the epoch; that a key is absent
 // is good for the one statement it was asked for, since the next client may have stored it.
 class LearnedKeys {
  public:
   explicit LearnedKeys(std::size_t capacity) : known_(capacity) {}
 
-  void learn(std::uint64_t epoch, const KeyLookup& lookup, KeyPlace place) {
-    const std::uint64_t hash = hash_of(lookup.keyspace, lookup.key);
-    Known fresh{epoch, ++absent_until_, lookup.keyspace, place, lookup.key};
-    if (Known* known = find_entry(hash, lookup.keyspace, lookup.key)) {
-      *known = std::move(fresh);
-    } else {
-      known_.insert(hash, std::move(fresh));
-    }
-  }
-
-  std::optional<KeyPlace> find(std::uint64_t epoch, std::uint16_t keyspace, std::string_view key) {
-    const Known* known = find_entry(hash_of(keyspace, key), keyspace, key);
-    if (known == nullptr || known->epoch != epoch) return std::nullopt;
-    if (known->place.kind != KeyPlace::Kind::kShard && known->learned <= absent_from_) {
-      return std::nullopt;
-    }
-    return known->place;
-  }
-
+  void learn(std::uint64_t epoch, const KeyLookup& lookup, KeyPlace place);
+  std::optional<KeyPlace> find(std::uint64_t epoch, std::uint16_t keyspace, std::string_view key);
   // A statement has been routed: absences learned until now count no more.
-  void forget_absences() { absent_from_ = absent_until_; }
+  void statement_routed() {
+    if (!fresh_.empty()) fresh_ = {};
+  }
 
  private:
   struct Known {
     std::uint64_t epoch = 0;
-    std::uint64_t learned = 0;  // counts up
     std::uint16_t keyspace = 0;
-    KeyPlace place;
     std::string key;
+    KeyPlace place;
+
+    bool is(std::uint64_t of_epoch, std::uint16_t of_keyspace, std::string_view of_key) const {
+      return epoch == of_epoch && keyspace == of_keyspace && key == of_key;
+    }
   };
 
-  static std::uint64_t hash_of(std::uint16_t keyspace, std::string_view key) {
-    return hash_bytes(key) + keyspace;
-  }
-  Known* find_entry(std::uint64_t hash, std::uint16_t keyspace, std::string_view key) {
-    return known_.find(hash, [keyspace, key](const Known& known) {
-      return known.keyspace == keyspace && known.key == key;
-    });
-  }
-
-  BoundedCache<Known> known_;
-  std::uint64_t absent_from_ = 0;
-  std::uint64_t absent_until_ = 0;
+  BoundedCache<Known> known_;  // on a shard
+  // All that was learned for the next statement, which may name more keys than the cache holds.
+  std::unordered_multimap<std::uint64_t, Known> fresh_;
 };
 
 }  // namespace pgshunt

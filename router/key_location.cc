@@ -65,6 +65,22 @@ Error nobodys_key(const Keyspace& keyspace, std::string_view key) {
                 : "Add it to the keyspace's values in the configuration, or set default_shard."};
 }
 
+KeyPlace place_in_memory(const KeyDirectory* directory, const Keyspace& keyspace,
+                         std::string_view key) {
+  return directory == nullptr ? KeyPlace{} : directory->try_find(keyspace.name, key);
+}
+
+bool takes_new_keys(const Keyspace& keyspace) {
+  const auto* placement = std::get_if<DirectoryPlacement>(&keyspace.placement);
+  return placement != nullptr && placement->new_keys != NewKeyPolicy::kRefuse;
+}
+
+Error refuses_new_keys(const Keyspace& keyspace) {
+  return {sqlstate::kCheckViolation,
+          "directory keyspace \"" + keyspace.name + "\" has no such key, and refuses new ones",
+          "Give the key a shard first, or set the keyspace's new_keys in the configuration."};
+}
+
 Result<std::string> parse_key(ShardKeyType type, std::string_view text) {
   KeySource source;
   KeyInput input;

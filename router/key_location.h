@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "protocol/result.h"
+#include "router/key_directory.h"
 #include "router/key_encoding.h"
 #include "router/key_value.h"
 #include "router/topology.h"
@@ -33,6 +34,13 @@ inline Result<KeyLocation> locate_key(const Keyspace& keyspace, const KeySource&
 
 // Why a row with such a key cannot be stored (kNobodys), naming keyspace and key.
 Error nobodys_key(const Keyspace& keyspace, std::string_view key);
+
+// Of a directory keyspace (kAskDirectory): what can be said of a key at once, does the directory
+// give new keys a shard, and why a row with such a key cannot be stored otherwise.
+KeyPlace place_in_memory(const KeyDirectory* directory, const Keyspace& keyspace,
+                         std::string_view key);
+bool takes_new_keys(const Keyspace& keyspace);
+Error refuses_new_keys(const Keyspace& keyspace);
 
 // A key as a person writes it in the configuration, in its canonical form.
 Result<std::string> parse_key(ShardKeyType type, std::string_view text);

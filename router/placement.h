@@ -116,11 +116,11 @@ enum class NewKeyPolicy : std::uint8_t {
   kRefuse = 4,
 };
 
-// Key to shard is kept in the key directory, which is asked through router/key_directory.h.
+// Key to shard is kept in the key directory, which is asked through router/key_directory.h. So is
+// who owns a bucket, for kHash.
 struct DirectoryPlacement {
   NewKeyPolicy new_keys = NewKeyPolicy::kHash;
-  ShardId fixed = 0;      // kFixed
-  BucketOwners owners{};  // kHash: where a new key goes
+  ShardId fixed = 0;  // kFixed
 };
 
 // One schema, one shard: no key at all. A table is where its schema is.

@@ -49,36 +49,19 @@ bool is_readable(const KeyInput& input, ShardKeyType type, const RouterSession& 
   return session.same_encoding || !is_string(type) || is_ascii(input.bytes);
 }
 
-Error refuses_new_keys(const Keyspace& keyspace) {
-  return {sqlstate::kCheckViolation,
-          "directory keyspace \"" + keyspace.name + "\" has no such key, and refuses new ones",
-          "Give the key a shard first, or set the keyspace's new_keys in the configuration."};
-}
-
 // Asks memory; what it does not know becomes a lookup.
 Result<std::optional<ShardId>> shard_by_directory(const Topology& topology, const Pin& pin,
                                                   BindContext& context) {
   const Keyspace& keyspace = topology.keyspaces[pin.keyspace];
   const bool stored = pin.use != KeyUse::kCompared || pin.stores_matches;
   const auto learned = context.learned.find(topology.epoch, pin.keyspace, context.key);
-  KeyPlace place = learned.value_or(KeyPlace{});
-  if (!learned && context.directory != nullptr) {
-    place = context.directory->try_find(keyspace.name, context.key);
-  }
+  const auto place = learned ? *learned : place_in_memory(context.directory, keyspace, context.key);
   if (place.kind == KeyPlace::Kind::kShard) return std::optional<ShardId>(place.shard);
   if (place.kind == KeyPlace::Kind::kAbsent) {
     if (!stored) return std::optional<ShardId>();
-    const auto* placement = std::get_if<DirectoryPlacement>(&keyspace.placement);
-    if (learned || placement == nullptr || placement->new_keys == NewKeyPolicy::kRefuse) {
-      return refuses_new_keys(keyspace);
-    }
+    if (learned || !takes_new_keys(keyspace)) return refuses_new_keys(keyspace);
   }
-  for (KeyLookup& lookup : context.lookups) {
-    if (lookup.keyspace != pin.keyspace || lookup.key != context.key) continue;
-    lookup.assign |= stored;
-    return std::optional<ShardId>();
-  }
-  context.lookups.push_back({pin.keyspace, context.key, stored});
+  context.lookups.add(pin.keyspace, context.key, stored && takes_new_keys(keyspace));
   return std::optional<ShardId>();
 }
 
@@ -188,10 +171,9 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
   route.writes = plan.writes;
   if (!context.lookups.empty()) {
     route.kind = RouteKind::kLookup;
-    route.lookups = context.lookups;
+    route.lookups = context.lookups.list();
     return route;
   }
-  context.learned.forget_absences();
   route.shards = chosen;
   if (chosen.empty()) return route;  // no row can match: any shard will say so
   if (chosen.size() == 1) {

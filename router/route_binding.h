@@ -34,7 +34,7 @@ struct BindContext {
   LearnedKeys learned{4096};
   std::vector<ShardId> chosen;       // that values name, ascending
   std::vector<ShardId> some_shards;  // within bounds, ascending
-  std::vector<KeyLookup> lookups;
+  KeyLookups lookups;
   std::string key;  // scratch
 };
 

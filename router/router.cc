@@ -168,13 +168,19 @@ class Router::Impl {
         normalize_template(statement, template_, session.standard_conforming_strings);
     // What is too large for a template may be many rows, each of which is not.
     const bool may_be_rows = status == TemplateStatus::kRows || status == TemplateStatus::kTooLarge;
-    if (may_be_rows && find_insert_rows(statement, session.standard_conforming_strings, rows_)) {
-      return route_rows(statement, session);
-    }
-    return route_template(statement, status, session);
+    const bool rows =
+        may_be_rows && find_insert_rows(statement, session.standard_conforming_strings, rows_);
+    return settled(rows ? route_rows(statement, session)
+                        : route_template(statement, status, session));
   }
 
  private:
+  // What was learned for a statement has served once it is routed.
+  Result<Route> settled(Result<Route> route) {
+    if (!route || route->kind != RouteKind::kLookup) context_.learned.statement_routed();
+    return route;
+  }
+
   Result<Route> route_template(std::string_view statement, TemplateStatus status,
                                const RouterSession& session) {
     bound_ = nullptr;
@@ -202,6 +208,7 @@ class Router::Impl {
     const std::string_view behind = rows_.behind(statement);
     row_shards_.clear();
     used_.clear();
+    row_lookups_.clear();
     std::optional<Error> refused;
     for (std::size_t i = 0; i < rows_.rows.size(); ++i) {
       auto route = route_row(before, rows_.row(statement, i), behind, session);
@@ -210,6 +217,10 @@ class Router::Impl {
         if (i + 1 < rows_.rows.size()) continue;
         route->sql = {};
         return route;
+      }
+      if (route->kind == RouteKind::kLookup) {
+        row_lookups_.add(route->lookups);
+        continue;
       }
       if (route->kind != RouteKind::kOneShard || bound_ == nullptr) {
         return route_text(statement, session);
@@ -222,6 +233,11 @@ class Router::Impl {
     }
     Route route;
     route.writes = true;
+    if (!row_lookups_.empty()) {
+      route.kind = RouteKind::kLookup;
+      route.lookups = row_lookups_.list();
+      return route;
+    }
     route.shards = used_;
     route.kind = used_.size() == 1 ? RouteKind::kOneShard : RouteKind::kWriteShards;
     if (route.kind == RouteKind::kOneShard) return route;
@@ -315,6 +331,12 @@ class Router::Impl {
                        : "the shard map has changed since the statement was prepared",
                    {}};
     }
+    return settled(bind_values(plan, values, session));
+  }
+
+ private:
+  Result<Route> bind_values(const StatementPlan& plan, std::span<const BoundValue> values,
+                            const RouterSession& session) {
     BoundParameters parameters(values);
     auto route = bind_route(*topology_, plan.data(), parameters, session, context_);
     if (route && route->kind == RouteKind::kWriteShards && plan.data().split) {
@@ -324,7 +346,7 @@ class Router::Impl {
       if (!context_.lookups.empty()) {
         route->kind = RouteKind::kLookup;
         route->shards = {};
-        route->lookups = context_.lookups;
+        route->lookups = context_.lookups.list();
         return route;
       }
       const std::size_t wanted = std::max(plan.data().split->parameters, plan.types().size());
@@ -340,7 +362,6 @@ class Router::Impl {
     return route;
   }
 
- private:
   // The session's search path, if it decides anything here: null leaves it to the topology's.
   const SearchPath* path_of(const RouterSession& session) const {
     if (session.default_search_path || session.search_path == nullptr) return nullptr;
@@ -431,6 +452,7 @@ class Router::Impl {
   BindContext context_;
   const StatementPlanData* bound_ = nullptr;  // of the last route
   InsertRows rows_;
+  KeyLookups row_lookups_;
   std::string row_text_;
   std::vector<ShardId> used_;
   std::vector<std::uint16_t> row_shards_;

@@ -118,7 +118,6 @@ std::string arrange_placement(const Topology& topology, Keyspace& keyspace) {
   }
   if (const auto* directory = std::get_if<DirectoryPlacement>(&keyspace.placement)) {
     if (unknown(directory->fixed)) return "the place of new keys" + gone;
-    return check_buckets(directory->owners);
   }
   if (const auto* schema = std::get_if<SchemaPlacement>(&keyspace.placement)) {
     for (const auto& [name, shard] : schema->schemas) {
@@ -195,9 +194,8 @@ Status TopologyBuilder::add_keyspace(std::string_view name, ShardKeyType type,
       return config_error("keyspace \"" + std::string(name) + "\" is named twice");
     }
   }
-  const bool directory = std::holds_alternative<DirectoryPlacement>(placement);
   topology_.keyspaces.push_back({std::string(name), type, std::move(placement)});
-  deal_evenly_.push_back(directory);
+  deal_evenly_.push_back(false);
   return Ok{};
 }
 
@@ -331,11 +329,7 @@ Result<std::shared_ptr<const Topology>> TopologyBuilder::build(std::uint64_t epo
   for (std::size_t i = 0; i < topology.keyspaces.size(); ++i) {
     Keyspace& keyspace = topology.keyspaces[i];
     if (deal[i]) {
-      const BucketOwners owners = deal_evenly(topology.shards.size());
-      if (auto* hash = std::get_if<HashPlacement>(&keyspace.placement)) hash->owners = owners;
-      if (auto* directory = std::get_if<DirectoryPlacement>(&keyspace.placement)) {
-        directory->owners = owners;
-      }
+      std::get<HashPlacement>(keyspace.placement).owners = deal_evenly(topology.shards.size());
     }
     if (const std::string problem = arrange_placement(topology, keyspace); !problem.empty()) {
       return config_error(problem);

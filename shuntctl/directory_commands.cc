@@ -1,5 +1,6 @@
 // shuntctl directory ...: see README.md.
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -53,6 +54,27 @@ std::optional<ShardKeyType> key_type_named(std::string_view name) {
   return std::nullopt;
 }
 
+struct Policy {
+  NewKeyPolicy policy = NewKeyPolicy::kHash;
+  StableShardId fixed_shard = 0;
+};
+
+// hash, least-loaded, fixed=SHARD or refuse. `find_shard`: the id of a name, 0 for none.
+template <class FindShard>
+Result<Policy> read_policy(const std::string& text, FindShard find_shard) {
+  const auto parts = split(text, '=');
+  const auto named = new_key_policy_named(parts[0]);
+  const std::size_t wanted = named == NewKeyPolicy::kFixed ? 2 : 1;
+  if (!named || parts.size() != wanted) {
+    return wrong("\"" + text + "\" is none of hash, least-loaded, fixed=<shard>, refuse");
+  }
+  Policy out{*named};
+  if (wanted == 1) return out;
+  out.fixed_shard = find_shard(parts[1]);
+  if (out.fixed_shard == 0) return wrong("there is no shard \"" + parts[1] + "\"");
+  return out;
+}
+
 // name:type[:kind[:policy[=shard]]]. Ids are those that the shards of `names` will get.
 Result<map_change::AddKeyspace> read_keyspace(const std::string& text,
                                               const std::vector<std::string>& names) {
@@ -69,15 +91,14 @@ Result<map_change::AddKeyspace> read_keyspace(const std::string& text,
     keyspace.kind = *kind;
   }
   if (parts.size() > 3) {
-    const auto policy_parts = split(parts[3], '=');
-    const auto policy = new_key_policy_named(policy_parts[0]);
-    if (!policy || policy_parts.size() > 2) {
-      return wrong("\"" + parts[3] + "\" is none of hash, least-loaded, fixed=<shard>, refuse");
-    }
-    keyspace.policy = *policy;
-    for (std::size_t i = 0; policy_parts.size() == 2 && i < names.size(); ++i) {
-      if (names[i] == policy_parts[1]) keyspace.fixed_shard = static_cast<StableShardId>(i + 1);
-    }
+    const auto policy = read_policy(parts[3], [&names](const std::string& shard) {
+      const auto at = std::find(names.begin(), names.end(), shard);
+      return at == names.end() ? StableShardId{0}
+                               : static_cast<StableShardId>(at - names.begin() + 1);
+    });
+    if (!policy) return policy.error();
+    keyspace.policy = policy->policy;
+    keyspace.fixed_shard = policy->fixed_shard;
   }
   return keyspace;
 }
@@ -157,7 +178,7 @@ int get(const Arguments& arguments, Streams& io) {
   if (!target) return report(target.error(), io);
   const auto found = target->directory->find(target->keyspace->id, target->key);
   if (!found) return report(found.error(), io);
-  if (found->kind != KeyLookup::Kind::kFound) return not_found(arguments, io);
+  if (found->kind != KeyAnswer::Kind::kFound) return not_found(arguments, io);
   print_key(arguments, shard_name(*target->map, found->shard), io);
   return kDone;
 }
@@ -186,6 +207,27 @@ int erase(const Arguments& arguments, Streams& io) {
   if (!write.outcome) return report(write.outcome.error(), io);
   if (*write.outcome == 0) return not_found(arguments, io);
   print_key(arguments, shard_name(*target->map, *write.outcome), io);
+  return kDone;
+}
+
+int set_policy(const Arguments& arguments, Streams& io) {
+  const auto target = find_target(arguments, DirectoryMode::kReadWrite, false);
+  if (!target) return report(target.error(), io);
+  const ShardMap& map = *target->map;
+  const auto policy = read_policy(arguments.words[1], [&map](const std::string& name) {
+    const ShardRecord* const shard = map.shard_named(name);
+    return shard ? shard->id : StableShardId{0};
+  });
+  if (!policy) return report(policy.error(), io);
+  const auto epoch = target->directory->apply(
+      map.epoch,
+      {map_change::SetPolicy{target->keyspace->id, policy->policy, policy->fixed_shard}});
+  if (!epoch) return report(epoch.error(), io);
+  if (arguments.json) {
+    print_json({{"epoch", *epoch}}, io);
+  } else {
+    io.out << "epoch " << *epoch << "\n";
+  }
   return kDone;
 }
 
@@ -420,6 +462,15 @@ const Command kCommands[] = {
      2,
      2,
      erase},
+    {"policy",
+     "--directory PATH KEYSPACE POLICY",
+     "Says where keys go that are new to a keyspace.",
+     "POLICY is hash, least-loaded, fixed=SHARD or refuse. Keys that are there stay where they "
+     "are.\nThe directory must not be open elsewhere; pgshunt's configuration must say the same.",
+     {},
+     2,
+     2,
+     set_policy},
     {"list",
      "--directory PATH KEYSPACE [--from KEY] [--limit N]",
      "Lists keys in their order.",

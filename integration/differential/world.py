@@ -24,7 +24,11 @@ KEYSPACES = {
     "instants": ("timestamptz", ["2024-01-01 00:00+00", "2024-07-01 12:34:56.789+02", "-infinity"]),
     "smalls": ("smallint", [str(n) for n in (-32768, -1, 0, 1, 7, 32767)]),
     "ints": ("integer", [str(n) for n in (-2147483648, -1, 0, 1, 7, 2147483647)]),
+    "rooms": ("bigint", [str(n) for n in (-9223372036854775808, -1, 0, 1, 7, 42)]),
+    "labels": ("text", ["", "a", "B", "O''Hara", "ü", "x y", "back\\slash"]),
 }
+# Those whose keys a directory knows; the others are spread by hash.
+DIRECTORY = ("rooms", "labels")
 # Tables of a key and a number, one in each keyspace but the first.
 KEYED = [name for name in KEYSPACES if name != "users"]
 
@@ -74,10 +78,12 @@ def configuration(servers):
         "hba": [{"type": "host", "method": "trust"}],  # on loopback, for Wire
         "users": {SUPERUSER: {"password": PASSWORD}},
         "databases": {PARTS: {
+            "directory": "keys",
             "on_cross_shard_write": "one_phase",
             "shards": [{"name": server.name, "host": server.host, "port": server.port, "dbname": PARTS}
                        for server in servers],
-            "keyspaces": [{"name": name, "type": kind, "buckets": spread}
+            "keyspaces": [{"name": name, "type": kind,
+                           **({"strategy": "directory"} if name in DIRECTORY else {"buckets": spread})}
                           for name, (kind, _) in KEYSPACES.items()],
             "tables": [{"name": "users", "keyspace": "users", "key": "id"},
                        {"name": "posts", "keyspace": "users", "key": "user_id"},

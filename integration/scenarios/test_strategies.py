@@ -26,6 +26,7 @@ def configuration(servers, **database):
         "pgshunt": {"auth_type": "trust", "workers": 1, "admin_users": [USER]},
         "users": {USER: {"password": USER}},
         "databases": {DATABASE: {
+            "directory": "rooms.directory",
             "shards": [{"name": name, "host": server.host, "port": server.port}
                        for name, server in zip(SHARDS, servers)],
             "keyspaces": [
@@ -294,12 +295,6 @@ def test_statements_of_one_message_after_a_change_of_path(proxy, servers):
         assert refusal(client, "SELECT * FROM invoices") is None
 
 
-def test_a_directory_needs_its_service(client):
-    assert refusal(client, "INSERT INTO rooms (id) VALUES (%s)", (1,)) == "55000"
-    assert refusal(client, "SELECT * FROM rooms WHERE id = %s", (1,)) == "55000"
-    assert client.execute("SELECT * FROM rooms").fetchall() == []
-
-
 def test_the_console_shows_every_strategy(proxy):
     with psycopg.connect(host=proxy.host, port=proxy.port, dbname="pgshunt", user=USER, autocommit=True,
                          cursor_factory=psycopg.ClientCursor) as console:
@@ -314,4 +309,4 @@ def test_the_console_shows_every_strategy(proxy):
     assert held["regions", "s2"] == ("list", "de,fr", "")
     assert held["customers", "s3"] == ("hash", "2731-4095", "42")
     assert held["tenants", "s1"] == ("schema", "tenant_1", "")
-    assert held["rooms", "s1"][0] == "directory"
+    assert held["rooms", "s1"] == ("directory", "0 keys, new ones by hash: 0-1365", "")

@@ -87,7 +87,7 @@ ResultSet show_rows(ShowTopic topic, Worker& worker, const std::vector<WorkerRep
       show_shards(out, snapshot, reports);
       break;
     case ShowTopic::kKeyspaces:
-      show_keyspaces(out, snapshot);
+      show_keyspaces(out, snapshot, worker.proxy().directories());
       break;
     case ShowTopic::kTables:
       show_tables(out, snapshot);

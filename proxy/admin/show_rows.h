@@ -65,7 +65,7 @@ void show_state(ResultSet& out, const Proxy& proxy);
 void show_dns_hosts(ResultSet& out, const Resolver& resolver);
 // show_sharding.cc
 void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports);
-void show_keyspaces(ResultSet& out, const Snapshot& snapshot);
+void show_keyspaces(ResultSet& out, const Snapshot& snapshot, const Directories& directories);
 void show_tables(ResultSet& out, const Snapshot& snapshot);
 void show_drift(ResultSet& out, const Snapshot& snapshot);
 // show_transactions.cc

@@ -61,6 +61,8 @@ std::string keys_of(const std::vector<PlacedKey>& keys, ShardId shard) {
 // What a shard has of a keyspace, in the words of its strategy.
 struct ShareOf {
   ShardId shard;
+  const std::string& keyspace;
+  const DatabaseDirectory* directory;
 
   std::string operator()(const HashPlacement& placement) const {
     return bucket_runs(placement.owners, shard);
@@ -77,18 +79,22 @@ struct ShareOf {
     if (placement.other_keys == shard) append_item(out, "(others)");
     return out;
   }
-  std::string operator()(const DirectoryPlacement& placement) const {
-    switch (placement.new_keys) {
+  std::string operator()(const DirectoryPlacement&) const {
+    if (directory == nullptr) return "the directory is not open";
+    const DatabaseDirectory::Share share = directory->share_of(keyspace, shard);
+    const std::string keys = std::to_string(share.keys) + " keys";
+    if (!share.takes_new_keys) return keys + ", no new ones";
+    switch (share.policy) {
       case NewKeyPolicy::kHash:
-        return "new keys by hash: " + bucket_runs(placement.owners, shard);
+        return keys + ", new ones by hash: " + bucket_runs(share.owners, shard);
       case NewKeyPolicy::kLeastLoaded:
-        return "new keys where there are fewest";
+        return keys + ", new ones where there are fewest";
       case NewKeyPolicy::kFixed:
-        return placement.fixed == shard ? "new keys" : "";
+        return keys + ", all new ones";
       case NewKeyPolicy::kRefuse:
         break;
     }
-    return "";
+    return keys;
   }
   std::string operator()(const SchemaPlacement& placement) const {
     std::string out;
@@ -139,8 +145,9 @@ void show_shards(ResultSet& out, const Snapshot& snapshot, Reports reports) {
   });
 }
 
-void show_keyspaces(ResultSet& out, const Snapshot& snapshot) {
+void show_keyspaces(ResultSet& out, const Snapshot& snapshot, const Directories& directories) {
   each_sharded(snapshot, [&](const std::string& name, const Database& database) {
+    const DatabaseDirectory* directory = directories.of(database.config);
     const Topology& topology = *database.topology;
     for (const Keyspace& keyspace : topology.keyspaces) {
       for (ShardId shard = 0; shard < topology.shards.size(); ++shard) {
@@ -150,7 +157,7 @@ void show_keyspaces(ResultSet& out, const Snapshot& snapshot) {
         out.add(topology.shards[shard].name);
         const HashPlacement* hash = keyspace.hash();
         hash == nullptr ? out.add_null() : out.add(buckets_of(hash->owners, shard));
-        out.add(std::visit(ShareOf{shard}, keyspace.placement));
+        out.add(std::visit(ShareOf{shard, keyspace.name, directory}, keyspace.placement));
         out.add(hash == nullptr ? std::string() : keys_of(hash->overrides.keys(), shard));
       }
     }

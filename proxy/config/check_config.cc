@@ -1,4 +1,7 @@
 // What no single key shows: contradictions between keys, and files that are not there.
+#include <filesystem>
+#include <map>
+
 #include "proxy/config/load.h"
 
 namespace pgshunt {
@@ -88,6 +91,20 @@ void check_listening(const Config& config, ConfigReport& report) {
   }
 }
 
+// Each has its own: shards are told apart by their names, which are those of one database.
+void check_directories_differ(const Config& config, ConfigReport& report) {
+  std::map<std::string, std::string> known;
+  for (const auto& [name, database] : config.databases) {
+    if (database.directory.empty()) continue;
+    const auto [at, first] =
+        known.emplace(std::filesystem::path(database.directory).lexically_normal().string(), name);
+    if (first) continue;
+    report.error(join_key(join_key("databases", name), "directory"),
+                 "is " + quote_text(database.directory) + ", which is that of database " +
+                     quote_text(at->second) + " already");
+  }
+}
+
 }  // namespace
 
 void check_config(const Config& config, LoadContext& context) {
@@ -96,6 +113,7 @@ void check_config(const Config& config, LoadContext& context) {
   check_tls("server_tls", config.server_tls, false, context);
   check_pools(config, context.report);
   check_auth(config, context.report);
+  check_directories_differ(config, context.report);
 }
 
 }  // namespace pgshunt

@@ -3,6 +3,7 @@
 // meaning is the same, so that people's knowledge and dashboards keep their worth.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -160,8 +161,14 @@ struct DatabaseConfig {
   CrossShardWrite on_cross_shard_write = CrossShardWrite::kTwoPhase;
   // Where a table that `tables` does not name lives; empty: such a table is an error.
   std::string default_shard;
+  std::string directory;  // folder of the keys of its directory keyspaces, if it has any
 
   bool sharded() const { return !keyspaces.empty(); }
+  bool uses_directory() const {
+    return std::any_of(keyspaces.begin(), keyspaces.end(), [](const KeyspaceConfig& keyspace) {
+      return keyspace.strategy == Strategy::kDirectory;
+    });
+  }
 };
 
 struct Config {

@@ -23,7 +23,7 @@ void describe(std::span<const KeySpec<T>> keys, std::string_view path, const T& 
 bool same_shape(const DatabaseConfig& a, const DatabaseConfig& b) {
   return std::equal(a.shards.begin(), a.shards.end(), b.shards.begin(), b.shards.end(),
                     [](const ShardConfig& x, const ShardConfig& y) { return x.name == y.name; }) &&
-         a.keyspaces == b.keyspaces;
+         a.keyspaces == b.keyspaces && a.directory == b.directory;
 }
 
 template <class Each>
@@ -60,7 +60,9 @@ std::vector<std::string> restart_needed(const Config& running, const Config& loa
   });
   each_changed_shape(running, loaded, [&](const DatabaseConfig& database) {
     const auto& now = loaded.databases.at(database.name);
-    const char* what = database.keyspaces == now.keyspaces ? "shards" : "keyspaces";
+    const char* what = database.keyspaces != now.keyspaces   ? "keyspaces"
+                       : database.directory != now.directory ? "directory"
+                                                             : "shards";
     out.push_back(join_key(join_key("databases", database.name), what));
   });
   return out;
@@ -78,6 +80,7 @@ std::shared_ptr<const Config> reloaded_config(const Config& running, const Confi
     database.keyspaces = was.keyspaces;
     database.tables = was.tables;
     database.default_shard = was.default_shard;
+    database.directory = was.directory;
   });
   return out;
 }

@@ -147,11 +147,24 @@ void check_plain(TableReader& table, const DatabaseConfig& database) {
     table.error("shards", "are " + std::to_string(database.shards.size()) +
                               ", but there are no keyspaces to spread rows over them");
   }
-  for (const char* key : {"tables", "default_shard", "on_cross_shard_write"}) {
+  for (const char* key : {"tables", "default_shard", "on_cross_shard_write", "directory"}) {
     if (table.has(key)) {
       table.error(key, "needs [[" + table.path_of("keyspaces") +
                            "]]: without one the database is plain, and statements are not routed");
     }
+  }
+}
+
+// The directory is there for the keyspaces that need one, and they need it.
+void check_directory(TableReader& table, const DatabaseConfig& database) {
+  if (database.uses_directory()) {
+    if (database.directory.empty()) {
+      table.error(
+          "has no directory, expected the folder that keeps the keys of its keyspaces with "
+          "strategy = \"directory\"");
+    }
+  } else if (database.sharded() && !database.directory.empty()) {
+    table.error("directory", "needs a keyspace with strategy = \"directory\"");
   }
 }
 
@@ -171,6 +184,7 @@ void read_database(const std::string& name, TableReader& table, Config& config) 
   }
   table.each_element("keyspaces", [&](TableReader& element) { read_keyspace(element, database); });
   table.each_element("tables", [&](TableReader& element) { read_table(element, database); });
+  table.read("directory", database.directory, {.path = true});
   table.read_keys(database_keys(), database);
   if (!table.has("keyspaces")) {
     check_plain(table, database);
@@ -179,6 +193,7 @@ void read_database(const std::string& name, TableReader& table, Config& config) 
   } else if (name == "*") {
     table.error("keyspaces", "cannot be given for the fallback database");
   }
+  check_directory(table, database);
   if (!database.default_shard.empty() &&
       named(database.shards, database.default_shard) == nullptr) {
     table.error("default_shard", "is " + quote_text(database.default_shard) +

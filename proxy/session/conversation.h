@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/result.h"
+#include "proxy/directory/database_directory.h"
 #include "proxy/net/event_loop.h"
 
 namespace pgshunt {
@@ -32,6 +34,8 @@ class Conversation {
   virtual TimePoint request_since() const = 0;
   // Ends a wait for a server with an error of the client's own.
   virtual void give_up_waiting(const Error& error) = 0;
+  // The answer to a question of this session's KeyInquiry.
+  virtual void on_keys_found(std::uint64_t, std::vector<FoundKey>) {}
   // "host:port" of the server held now, empty if none; for SHOW CLIENTS.
   virtual std::string server_address() const { return {}; }
 };

@@ -17,8 +17,6 @@ class CopyFanOut;
 
 class CopyFanOutOwner {
  public:
-  // The client may send its rows.
-  virtual void on_copy_in_started() = 0;
   // Every shard is ready again.
   virtual void on_copy_done(CopyFanOut& copy) = 0;
 

@@ -47,13 +47,14 @@ std::string with_context(std::string_view body, std::string_view context) {
 
 }  // namespace
 
-CopyIn::CopyIn(Session& session, CopyFanOutOwner& owner, CopyShards shards,
+CopyIn::CopyIn(Session& session, CopyInOwner& owner, CopyShards shards,
                std::shared_ptr<const Topology> topology, std::shared_ptr<const CopyPlan> plan,
-               const RouterSession& router_session)
+               const RouterSession& router_session, const KeyDirectory* directory)
     : CopyFanOut(session, owner, std::move(shards)),
+      in_owner_(owner),
       plan_(plan),
       splitter_(topology, std::move(plan), router_session,
-                is_18_or_later(*sources_.front().backend)),
+                is_18_or_later(*sources_.front().backend), directory),
       outputs_(topology->shards.size()),
       last_bytes_(topology->shards.size(), '\0') {
   for (Source& source : sources_) {
@@ -99,7 +100,7 @@ void CopyIn::on_started(Source& source) {
   stage_ = Stage::kCopying;
   session_.enqueue(source.response);
   session_.flush();
-  owner_.on_copy_in_started();
+  in_owner_.on_copy_in_started();
   session_.resume();
 }
 
@@ -124,9 +125,42 @@ void CopyIn::flush() {
     last_bytes_[source.shard] = output.back();
     output.clear();
   }
+  if (!copying()) return;
+  ask_for_keys();
   if (!copying() || !over_limit()) return;
   full_ = true;
   session_.pause_reading();
+}
+
+// --- keys of a directory keyspace ---
+
+// One question for all that has come of the client's rows: they are many, a commit is slow.
+void CopyIn::ask_for_keys() {
+  if (wants_keys_ || splitter_.lookups().empty()) return;
+  wants_keys_ = true;
+  session_.pause_reading();
+  in_owner_.on_copy_wants_keys(*this);
+}
+
+void CopyIn::keys_found(const std::vector<FoundKey>& keys) {
+  wants_keys_ = false;
+  if (!copying()) return;
+  for (const FoundKey& found : keys) splitter_.learn(found.lookup, found.place);
+  if (!splitter_.go_on(outputs_)) {
+    refuse(splitter_.failure());
+    return;
+  }
+  if (ends_with_keys_) {
+    end(true);
+    return;
+  }
+  flush();
+  session_.resume();
+}
+
+void CopyIn::give_up(const Error& error) {
+  wants_keys_ = false;
+  if (copying()) refuse({error, {}});
 }
 
 bool CopyIn::over_limit() const {
@@ -144,10 +178,13 @@ void CopyIn::on_backend_drained(Backend&) {
 
 void CopyIn::done() {
   if (!copying()) return;
-  if (splitter_.finish(outputs_)) {
+  if (!splitter_.finish(outputs_)) {
+    refuse(splitter_.failure());
+  } else if (splitter_.lookups().empty()) {
     end(true);
   } else {
-    refuse(splitter_.failure());
+    ends_with_keys_ = true;
+    flush();
   }
 }
 
@@ -189,8 +226,8 @@ void CopyIn::on_shard_lost(Source&) { end(false); }
 
 void CopyIn::end(bool good) {
   if (stage_ == Stage::kEnding) return;
-  flush();
   stage_ = Stage::kEnding;
+  flush();
   good_end_ = good;
   for (Source& source : sources_) {
     if (source.started) {

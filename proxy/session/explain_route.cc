@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "protocol/backend.h"
+#include "router/key_encoding.h"
 #include "router/key_type.h"
 #include "router/sql_lexer.h"
 
@@ -28,7 +29,7 @@ std::string_view name_of(const Route& route) {
     case RouteKind::kCopyMerge:
       return "COPY TO from several shards";
     case RouteKind::kLookup:
-      break;
+      return "as the directory decides";
   }
   return "";
 }
@@ -53,7 +54,7 @@ std::string_view reason_of(const Route& route) {
     case RouteKind::kCopyMerge:
       return "rows are on several shards";
     case RouteKind::kLookup:
-      break;
+      return "it stores keys that are new to the directory, which gives them a shard when it runs";
   }
   return "";
 }
@@ -108,6 +109,16 @@ std::vector<Sent> sent_of(const Route& route, std::string_view statement,
   return out;
 }
 
+// "rooms 42"
+std::vector<std::string> new_keys_of(const Route& route, const Topology& topology) {
+  std::vector<std::string> out;
+  for (const KeyLookup& lookup : route.lookups) {
+    const Keyspace& keyspace = topology.keyspaces[lookup.keyspace];
+    out.push_back(keyspace.name + " " + encoded_key_text(keyspace.key_type, lookup.key));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<ExplainRequest> read_explain_route(std::string_view sql,
@@ -138,6 +149,7 @@ void append_explained_route(std::string& out, const ExplainRequest& request, con
   column.type_size = -1;
   append_row_description(out, {&column, 1});
   const std::vector<Sent> sent = sent_of(route, request.statement, topology);
+  const std::vector<std::string> new_keys = new_keys_of(route, topology);
   const std::string merge = merge_of(route);
   const auto row = [&](std::string_view text) { append_text_row(out, {&text, 1}); };
   if (request.json) {
@@ -149,6 +161,13 @@ void append_explained_route(std::string& out, const ExplainRequest& request, con
               ", \"Text\": " + json_string(sent[i].text) + "}";
     }
     json += "]";
+    if (!new_keys.empty()) {
+      json += ", \"New Keys\": [";
+      for (std::size_t i = 0; i < new_keys.size(); ++i) {
+        json += (i > 0 ? ", " : "") + json_string(new_keys[i]);
+      }
+      json += "]";
+    }
     if (!merge.empty()) json += ", \"Merge\": " + json_string(merge);
     row(json + "}]");
   } else {
@@ -157,6 +176,7 @@ void append_explained_route(std::string& out, const ExplainRequest& request, con
     for (const Sent& each : sent) {
       row("  Shard " + std::string(each.shard) + ": " + std::string(each.text));
     }
+    for (const std::string& key : new_keys) row("  New key: " + key);
     if (!merge.empty()) row("  Merge: " + merge);
   }
   append_command_complete(out, "EXPLAIN");

@@ -1,4 +1,5 @@
-// EXPLAIN (PGSHUNT) statement: where it would run, and what would be sent. Nothing runs.
+// EXPLAIN (PGSHUNT) statement: where it would run, and what would be sent. Nothing runs, and the
+// directory gives no key a shard: a route of kind kLookup is one whose keys are new to it.
 #pragma once
 
 #include <optional>

@@ -37,6 +37,8 @@ struct ShardedConversation::Part {
   bool copies_in = false;      // FROM STDIN
   bool several_write = false;  // on several shards, each its own rows
   std::uint32_t effects = kEffectNone;
+  // Not to be served yet: keys that must be known first, of this part and of what follows it.
+  KeyLookups lookups;
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
 };
@@ -194,7 +196,32 @@ Result<Route> ShardedConversation::route_bind(const BindView& bind, const Statem
   }
   auto plan = router_.refresh(statement.plan, router_session());
   if (!plan) return plan.error();
+  keys_.teach(router_);
   return router_.bind(**plan, values_, router_session());
+}
+
+// A pipeline's keys are asked for together, and not one by one as its parts are served. What is
+// wrong with `rest` is found when its turn comes, and keys that are still not known then.
+void ShardedConversation::gather_lookups(std::string_view rest, Part& part) {
+  std::size_t at = 0;
+  Message message;
+  while (next_message(rest, at, message)) {
+    if (message.header.type == frontend::kParse) {
+      const auto parse = decode_parse(message.body);
+      auto statement = parse ? statement_of(session_, *parse) : Result<StatementPtr>(parse.error());
+      if (!statement) return;
+      part.parses.emplace_back(parse->statement, std::move(*statement));
+    } else if (message.header.type == frontend::kBind) {
+      const auto bind = decode_bind(message.body);
+      const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;
+      if (!statement) return;
+      if (!statement->plan) continue;
+      const auto route = route_bind(*bind, *statement);
+      if (!route) return;
+      const bool unknown = route->kind == RouteKind::kLookup && !keys_.failure(route->lookups);
+      if (unknown) part.lookups.add(route->lookups);
+    }
+  }
 }
 
 // The longest run of messages at the front of the batch that can be served as one.
@@ -273,8 +300,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
           if (route->kind == RouteKind::kLookup) {
-            // As look_up_keys(): what comes before it has its answers first.
-            return fails(no_directory(*route), own_parse != kNone ? own_parse : begin);
+            if (const auto failed = keys_.failure(route->lookups)) {
+              return fails(*failed, own_parse != kNone ? own_parse : begin);
+            }
+            part.lookups.add(route->lookups);
+            gather_lookups(batch.substr(at), part);
+            return part;
           }
           if (route->alike == Alike::kOneByOne && !transaction_.open()) {
             return fails({sqlstate::kFeatureNotSupported,
@@ -395,6 +426,10 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
     // Only the grammar is asked before the state of the transaction.
     const bool late = transaction_.failed() && part.error().code != sqlstate::kSyntaxError;
     return refuse_batch(late ? failed_transaction_error() : part.error(), batch, taken);
+  }
+  if (!part->lookups.empty()) {
+    const Status asked = want_keys(part->lookups.list());
+    return asked ? Verdict::kWait : refuse_batch(asked.error(), batch, taken);
   }
   taken = part->size;
   if (taken == 0) {
@@ -554,6 +589,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   if (!bind || !prepared) return refuse({sqlstate::kProtocolViolation, "nothing was bound", {}});
   const auto route = route_bind(*bind, *prepared);
   if (!route) return refuse(route.error());
+  if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
   if (part.copies && !part.executes) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "a COPY over several shards must be executed before the Sync behind its Bind",

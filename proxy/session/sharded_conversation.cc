@@ -69,7 +69,8 @@ ShardedConversation::ShardedConversation(Session& session, const ServerCredentia
       worker_(session.worker()),
       credentials_(credentials),
       router_(*worker_.router(*session.database())),
-      links_(session.database()->config.shards.size()) {
+      links_(session.database()->config.shards.size()),
+      keys_(session, worker_.proxy().directories().of(session.database()->config)) {
   session.state().planner = this;
 }
 
@@ -86,8 +87,10 @@ ShardedConversation::~ShardedConversation() {
 std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
   while (script_ && !running_ && !fan_out_ && !copy_ && !commit_) {
+    if (keys_.waiting()) return 0;
     const std::size_t step = script_->next;
     if (continue_script() != Verdict::kTaken) return 0;
+    keys_.drop();
     // Its answer has come already, or will.
     if (script_ && script_->next == step && !script_->failed) return 0;
   }
@@ -129,6 +132,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       if (passing_to_) passing_to_->begin_pass(passing_);
       continue;
     }
+    if (keys_.waiting()) break;
     const std::string_view frame = rest.substr(0, header.frame_size());
     Verdict verdict = Verdict::kTaken;
     std::size_t taken = frame.size();
@@ -162,6 +166,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
     }
     if (verdict == Verdict::kEnd) return at;
     if (verdict == Verdict::kWait) break;
+    keys_.drop();
     at += taken;
   }
   return flush_copy(at);
@@ -218,12 +223,7 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
   if (!catalog_ready()) return Verdict::kWait;
   if (const auto explain =
           read_explain_route(statement.text, session_.standard_conforming_strings())) {
-    const auto route = router_.route(explain->statement, router_session());
-    if (!route) return refuse(route.error());
-    if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
-    append_explained_route(worker_.client_out(), *explain, *route, router_.topology());
-    unit_done(false);
-    return Verdict::kTaken;
+    return this->explain(*explain);
   }
   return serve_routed(header, frame, sql, statement);
 }
@@ -232,9 +232,9 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
                                                                std::string_view frame,
                                                                std::string_view sql,
                                                                const StatementEffects& statement) {
-  const auto route = router_.route(statement.text, router_session());
+  const auto route = this->route(statement.text, router_session());
   if (!route) return refuse(route.error());
-  if (route->kind == RouteKind::kLookup) return look_up_keys(*route);
+  if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
   if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
@@ -268,6 +268,7 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
   RouterSession router_session = this->router_session();
   std::optional<ShardId> common;
   bool writes = false;
+  KeyLookups lookups;
   StatementScanner scan(sql, session_.standard_conforming_strings());
   StatementEffects statement;
   while (scan.next(statement)) {
@@ -281,8 +282,12 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
         router_session.search_path = nullptr;
       }
     } else {
-      const auto route = router_.route(statement.text, router_session);
-      if (!route || route->kind == RouteKind::kLookup) return begin_script(sql);
+      const auto route = this->route(statement.text, router_session);
+      if (!route) return begin_script(sql);
+      if (route->kind == RouteKind::kLookup) {
+        lookups.add(route->lookups);
+        continue;
+      }
       writes |= route->writes;
       if (route->kind == RouteKind::kAnyShard && (effects & ~kEffectLocalConfig) == kEffectNone)
         continue;
@@ -294,6 +299,10 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
       return begin_script(sql);
     }
     common = shard;
+  }
+  // All of them at once. What cannot be known is an error of its own statement only.
+  if (!lookups.empty()) {
+    return want_keys(lookups.list()) ? Verdict::kWait : begin_script(sql);
   }
   const ShardId shard = common.value_or(any_shard(effects));
   if (writes) {
@@ -475,19 +484,6 @@ ShardId ShardedConversation::shard_of(const Route& route, std::uint32_t effects)
   }
 }
 
-// The one place where a route that needs the key directory goes: its service is asked for
-// `route.lookups`, Router::learn() is told, and the unit, left unconsumed, is looked at again.
-ShardedConversation::Verdict ShardedConversation::look_up_keys(const Route& route) {
-  return refuse(no_directory(route));
-}
-
-Error ShardedConversation::no_directory(const Route& route) const {
-  const std::string& keyspace = router_.topology().keyspaces[route.lookups.front().keyspace].name;
-  return {sqlstate::kObjectNotInPrerequisiteState,
-          "keyspace \"" + keyspace + "\" is a directory, which the proxy does not ask yet",
-          "Give the keyspace another strategy."};
-}
-
 const RouterSession& ShardedConversation::router_session() {
   const SessionState& state = session_.state();
   const bool as_the_session =
@@ -533,6 +529,12 @@ void ShardedConversation::on_link_refused(ServerLink&, const Error& error) { fai
 void ShardedConversation::give_up_waiting(const Error& error) {
   for (const auto& each : links_) {
     if (each) each->stop_waiting();
+  }
+  if (keys_.waiting()) {
+    return give_up_keys(
+        {sqlstate::kCannotConnectNow,
+         "query_wait_timeout: the directory has not said in time which shard a key is on",
+         "Its disk may be slow or full: look at the proxy's log."});
   }
   if (std::exchange(catalog_wait_, {}) == TimePoint{}) return fail_waiting(error);
   const auto database = worker_.snapshot()->find(catalog_name());
@@ -594,6 +596,7 @@ void ShardedConversation::settle_ddl(bool failed) {
 // The unit at the front of the client's bytes waited for a server and gets an error instead.
 void ShardedConversation::fail_waiting(const Error& error) {
   fitness_since_ = {};
+  keys_.drop();
   if (script_) {
     refuse(error);
     return;
@@ -664,8 +667,11 @@ void ShardedConversation::deliver(std::string_view message) {
 }
 
 void ShardedConversation::on_cancel() {
+  const Error canceled{sqlstate::kQueryCanceled, "canceling statement due to user request", {}};
   if (fan_out_) {
     fan_out_->cancel();
+  } else if (keys_.waiting()) {
+    give_up_keys(canceled);
   } else if (copy_) {
     copy_->cancel();
   } else if (commit_) {
@@ -674,7 +680,7 @@ void ShardedConversation::on_cancel() {
     running_->cancel_request();
   } else if (waiting_since() != TimePoint{}) {
     catalog_wait_ = {};
-    give_up_waiting({sqlstate::kQueryCanceled, "canceling statement due to user request", {}});
+    give_up_waiting(canceled);
   }
 }
 
@@ -689,6 +695,7 @@ bool ShardedConversation::idle_in_transaction() const {
 
 TimePoint ShardedConversation::waiting_since() const {
   if (catalog_wait_ != TimePoint{}) return catalog_wait_;
+  if (keys_.waiting()) return keys_.since();
   for (const auto& each : links_) {
     if (each && each->waiting()) return each->waiting_since();
   }

@@ -23,6 +23,7 @@
 #include "proxy/session/conversation.h"
 #include "proxy/session/copy_in.h"
 #include "proxy/session/fan_out.h"
+#include "proxy/session/key_inquiry.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/shard_transaction.h"
 #include "proxy/session/tracked_search_path.h"
@@ -30,10 +31,12 @@
 
 namespace pgshunt {
 
+struct ExplainRequest;
+
 class ShardedConversation final : public Conversation,
                                   public LinkOwner,
                                   public FanOutOwner,
-                                  public CopyFanOutOwner,
+                                  public CopyInOwner,
                                   public CommitOwner,
                                   public StatementPlanner {
  public:
@@ -57,7 +60,9 @@ class ShardedConversation final : public Conversation,
   void on_link_request_done(ServerLink& link) override;
   void on_link_drained(ServerLink& link) override;
   void on_fan_out_done(FanOut& fan_out) override;
+  void on_keys_found(std::uint64_t question, std::vector<FoundKey> keys) override;
   void on_copy_in_started() override;
+  void on_copy_wants_keys(CopyIn& copy) override;
   void on_copy_done(CopyFanOut& copy) override;
   void on_commit_done(CommitCoordinator& coordinator) override;
 
@@ -137,6 +142,7 @@ class ShardedConversation final : public Conversation,
   Verdict part_on_shard(const Part& part, std::string_view messages);
   Verdict part_everywhere(const Part& part, std::string_view messages);
   Verdict part_of_control(const Part& part, std::string_view messages);
+  void gather_lookups(std::string_view rest, Part& part);
   Verdict refuse_batch(const Error& error, std::string_view batch, std::size_t& taken);
 
   // Catalogs: is what is known of them enough to route by, and to run on `shard`? False: the unit
@@ -157,6 +163,13 @@ class ShardedConversation final : public Conversation,
   ShardId any_shard(std::uint32_t effects) const;
   ShardId shard_of(const Route& route, std::uint32_t effects) const;
 
+  // Keys of directory keyspaces, sharded_keys.cc.
+  Result<Route> route(std::string_view sql, const RouterSession& session);
+  Status want_keys(std::span<const KeyLookup> lookups);
+  Verdict look_up_keys(std::span<const KeyLookup> lookups);
+  Verdict explain(const ExplainRequest& request);
+  void give_up_keys(const Error& error);
+
   // Writes on several shards, sharded_commit.cc.
   // Nothing: the open transaction may write on these shards. Otherwise what has become of the unit.
   std::optional<Verdict> hold_write(std::span<const ShardId> shards);
@@ -168,8 +181,6 @@ class ShardedConversation final : public Conversation,
   // Good until the next call.
   const RouterSession& router_session();
   RouterSession read_router_session();
-  Verdict look_up_keys(const Route& route);
-  Error no_directory(const Route& route) const;
   TransactionStatus status() const;
   void reply(std::string_view tag);
   void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);
@@ -183,6 +194,7 @@ class ShardedConversation final : public Conversation,
   ServerCredentials credentials_;
   Router& router_;
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
+  KeyInquiry keys_;
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
   // What the last statement was routed under and what that was read from: mostly it is the next

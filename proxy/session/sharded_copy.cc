@@ -43,7 +43,7 @@ void ShardedConversation::begin_copy(const Route& route, std::span<const ShardId
     for (const ShardId shard : shards) note_write(shard, true);
   }
   auto copy = std::make_unique<CopyIn>(session_, *this, std::move(there), router_.shared_topology(),
-                                       route.copy, router_session());
+                                       route.copy, router_session(), keys_.directory());
   copy_in_ = copy.get();
   copy_ = std::move(copy);
 }
@@ -84,9 +84,11 @@ std::size_t ShardedConversation::serve_copy(std::string_view bytes) {
       copy_in_->data(body);
       return taken;
     case frontend::kCopyDone:
+      if (copy_in_->waits_for_keys()) return 0;
       if (whole) copy_in_->done();
       return taken;
     case frontend::kCopyFail:
+      if (copy_in_->waits_for_keys()) return 0;
       if (whole) copy_in_->fail(decode_copy_fail(body) ? *decode_copy_fail(body) : body);
       return taken;
     case frontend::kSync:
@@ -115,6 +117,7 @@ void ShardedConversation::on_copy_in_started() { ignore_sync_ = sync_behind_copy
 void ShardedConversation::on_copy_done(CopyFanOut& copy) {
   std::unique_ptr<CopyFanOut> finished = std::move(copy_);
   copy_in_ = nullptr;
+  keys_.drop();
   std::string reply;
   const bool failed = copy.failed();
   if (failed) {

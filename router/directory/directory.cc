@@ -186,8 +186,9 @@ struct Directory::Impl {
   std::unique_ptr<DirectoryStore> store;
   Meta meta;
 
-  mutable std::mutex map_mutex;  // held to copy the pointer only
+  mutable std::mutex map_mutex;  // held to copy the pointers only
   std::shared_ptr<const ShardMap> map;
+  std::shared_ptr<const KeyCounts> known_counts;  // `counts`, as of the last commit
 
   std::mutex queue_mutex;
   std::condition_variable queue_moved;
@@ -205,6 +206,14 @@ struct Directory::Impl {
   std::shared_ptr<const ShardMap> current_map() const {
     const std::lock_guard lock(map_mutex);
     return map;
+  }
+
+  // With commit_mutex held, or nobody else there yet.
+  void set_counts(KeyCounts now) {
+    counts = std::move(now);
+    auto known = std::make_shared<const KeyCounts>(counts);
+    const std::lock_guard lock(map_mutex);
+    known_counts = std::move(known);
   }
 
   Status check_writable() const {
@@ -230,7 +239,7 @@ struct Directory::Impl {
     map = std::make_shared<const ShardMap>(std::move(*loaded));
     auto read_count = read_counts(*records);
     if (!read_count) return read_count.error();
-    counts = std::move(*read_count);
+    set_counts(std::move(*read_count));
     const auto commit = records->find(number_key(Tag::kCommit));
     if (commit == records->end()) return damaged("there is no number of commits");
     const auto number = read_number(commit->second);
@@ -273,19 +282,19 @@ struct Directory::Impl {
     return error;
   }
 
-  Result<KeyLookup> look_up(KeyspaceId keyspace, std::string_view encoded,
+  Result<KeyAnswer> look_up(KeyspaceId keyspace, std::string_view encoded,
                             rocksdb::ReadTier tier) const {
     const StoredKey key(keyspace, encoded);
     rocksdb::ReadOptions read;
     read.read_tier = tier;
     rocksdb::PinnableSlice value;
     const auto status = store->db().Get(read, store->keys_family(), to_slice(key.view()), &value);
-    if (status.IsNotFound()) return KeyLookup{KeyLookup::Kind::kAbsent, 0};
-    if (status.IsIncomplete()) return KeyLookup{KeyLookup::Kind::kNotInMemory, 0};
+    if (status.IsNotFound()) return KeyAnswer{KeyAnswer::Kind::kAbsent, 0};
+    if (status.IsIncomplete()) return KeyAnswer{KeyAnswer::Kind::kNotInMemory, 0};
     if (!status.ok()) return to_error(status, "looking up a key");
     const StableShardId shard = read_key_value(to_view(value));
     if (shard == 0) return damaged("a key's value cannot be read");
-    return KeyLookup{KeyLookup::Kind::kFound, shard};
+    return KeyAnswer{KeyAnswer::Kind::kFound, shard};
   }
 
   void commit_group(std::span<Waiting* const> group);
@@ -312,9 +321,9 @@ class Group {
     const StoredKey key(write.keyspace, write.encoded_key);
     auto pending = pending_.find(std::string(key.view()));
     if (pending == pending_.end()) {
-      const Result<KeyLookup> found = look_up(write);
+      const Result<KeyAnswer> found = look_up(write);
       if (!found) return found.error();
-      const StableShardId now = found->kind == KeyLookup::Kind::kFound ? found->shard : 0;
+      const StableShardId now = found->kind == KeyAnswer::Kind::kFound ? found->shard : 0;
       pending = pending_.emplace(key.view(), now).first;
     }
     StableShardId& held = pending->second;
@@ -393,7 +402,7 @@ void Directory::Impl::commit_group(std::span<Waiting* const> group) {
     }
     if (batch.Count() != 0) {
       outcome = commit(batch);
-      if (outcome) counts = std::move(after);
+      if (outcome) set_counts(std::move(after));
     }
   }
   for (Waiting* const waiting : group) waiting->outcome = outcome;
@@ -457,11 +466,11 @@ Result<std::uint64_t> Directory::apply(std::uint64_t expected_epoch, const MapCh
   return impl_->map->epoch;
 }
 
-Result<KeyLookup> Directory::try_find(KeyspaceId keyspace, std::string_view encoded_key) const {
+Result<KeyAnswer> Directory::try_find(KeyspaceId keyspace, std::string_view encoded_key) const {
   return impl_->look_up(keyspace, encoded_key, rocksdb::kBlockCacheTier);
 }
 
-Result<KeyLookup> Directory::find(KeyspaceId keyspace, std::string_view encoded_key) const {
+Result<KeyAnswer> Directory::find(KeyspaceId keyspace, std::string_view encoded_key) const {
   return impl_->look_up(keyspace, encoded_key, rocksdb::kReadAllTier);
 }
 
@@ -488,7 +497,7 @@ Result<StableShardId> Directory::assign(KeyspaceId keyspace, std::string_view en
                                         std::optional<NewKeyPolicy> policy) {
   const auto known = find(keyspace, encoded_key);
   if (!known) return known.error();
-  if (known->kind == KeyLookup::Kind::kFound) return known->shard;
+  if (known->kind == KeyAnswer::Kind::kFound) return known->shard;
   KeyWrite write{KeyWrite::Kind::kAssign, keyspace, encoded_key, 0, policy};
   if (const Status done = this->write({&write, 1}); !done) return done.error();
   return write.outcome;
@@ -564,7 +573,7 @@ Result<std::uint64_t> Directory::load_sorted(KeyspaceId keyspace_id, const NextK
     if (!was_empty) {
       const auto known = impl_->look_up(keyspace_id, encoded, rocksdb::kReadAllTier);
       if (!known) return known.error();
-      if (known->kind == KeyLookup::Kind::kFound) {
+      if (known->kind == KeyAnswer::Kind::kFound) {
         if (known->shard == shard) continue;
         return refused("key '" + encoded_key_text(keyspace->key_type, encoded) +
                        "' is on shard \"" + map->shard(known->shard)->name + "\" already, not \"" +
@@ -593,7 +602,7 @@ Result<std::uint64_t> Directory::load_sorted(KeyspaceId keyspace_id, const NextK
     return impl_->fail(done.error());
   }
   ++impl_->commits;
-  impl_->counts = std::move(after);
+  impl_->set_counts(std::move(after));
   std::filesystem::remove_all(folder, failed);
   if (const Status marked = impl_->store->mark_committed(impl_->commits); !marked) {
     return impl_->fail(marked.error());
@@ -683,6 +692,11 @@ Status Directory::copy_to(const std::string& to, const KeyProgress& progress) co
   std::filesystem::rename(partial, to, failed);
   if (failed) return Error{Sqlstate{"58030"}, to + ": " + failed.message(), {}};
   return sync_folder_of(to);
+}
+
+KeyCounts Directory::key_counts() const {
+  const std::lock_guard lock(impl_->map_mutex);
+  return *impl_->known_counts;
 }
 
 DirectoryStats Directory::stats() const {

@@ -33,7 +33,7 @@ struct DirectoryOptions {
   std::size_t write_buffer_bytes = std::size_t{64} << 20;  // what is in the log and in no table yet
 };
 
-struct KeyLookup {
+struct KeyAnswer {
   enum class Kind : std::uint8_t {
     kFound,
     kAbsent,
@@ -93,8 +93,8 @@ class Directory {
 
   // From memory or not at all: never waits for the disk. Allocates nothing for keys of up to 254
   // bytes.
-  Result<KeyLookup> try_find(KeyspaceId keyspace, std::string_view encoded_key) const;
-  Result<KeyLookup> find(KeyspaceId keyspace, std::string_view encoded_key) const;
+  Result<KeyAnswer> try_find(KeyspaceId keyspace, std::string_view encoded_key) const;
+  Result<KeyAnswer> find(KeyspaceId keyspace, std::string_view encoded_key) const;
 
   // All in one commit, durable when this returns; concurrent calls share one. Each write's own
   // outcome may still be an error (refused by policy, no such shard); the call fails as a whole
@@ -126,6 +126,8 @@ class Directory {
   // Reads everything: checksums, keys, shards, counters. The error says what is wrong first.
   Status verify(const KeyProgress& progress = {}) const;
 
+  // Never waits for the disk.
+  KeyCounts key_counts() const;
   DirectoryStats stats() const;
 
  private:

@@ -43,32 +43,37 @@ void DirectoryService::run() {
 }
 
 void DirectoryService::answer(std::vector<Request>& requests) {
-  // Look-ups first: they need not wait for the commit.
   std::vector<KeyWrite> writes;
-  std::vector<Request*> assigns;
+  std::vector<Question*> assigned;
+  std::vector<Request*> waiting;  // for the commit
   for (Request& request : requests) {
-    Result<KeyLookup> known = directory_.find(request.keyspace, request.encoded_key);
-    const bool absent = known && known->kind == KeyLookup::Kind::kAbsent;
-    if (absent && request.kind == Request::Kind::kAssign) {
-      writes.push_back(
-          {KeyWrite::Kind::kAssign, request.keyspace, request.encoded_key, 0, request.policy});
-      assigns.push_back(&request);
+    const std::size_t before = writes.size();
+    for (Question& question : request.questions) {
+      question.answer = directory_.find(question.keyspace, question.encoded_key);
+      const bool absent = question.answer && question.answer->kind == KeyAnswer::Kind::kAbsent;
+      if (!absent || !question.assign) continue;
+      writes.push_back({KeyWrite::Kind::kAssign, question.keyspace, question.encoded_key});
+      assigned.push_back(&question);
+    }
+    if (writes.size() == before) {
+      request.done(std::move(request.questions));
     } else {
-      request.done(std::move(known));
+      waiting.push_back(&request);
     }
   }
   if (writes.empty()) return;
   const Status written = directory_.write(writes);
-  for (std::size_t i = 0; i < assigns.size(); ++i) {
+  for (std::size_t i = 0; i < assigned.size(); ++i) {
     const Result<StableShardId>& outcome = writes[i].outcome;
     if (!written) {
-      assigns[i]->done(written.error());
+      assigned[i]->answer = written.error();
     } else if (!outcome) {
-      assigns[i]->done(outcome.error());
+      assigned[i]->answer = outcome.error();
     } else {
-      assigns[i]->done(KeyLookup{KeyLookup::Kind::kFound, *outcome});
+      assigned[i]->answer = KeyAnswer{KeyAnswer::Kind::kFound, *outcome};
     }
   }
+  for (Request* const request : waiting) request->done(std::move(request->questions));
 }
 
 }  // namespace pgshunt

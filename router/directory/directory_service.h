@@ -1,8 +1,8 @@
 // The thread that may wait for the directory's disk, so that workers need not.
 //
-// A worker asks Directory::try_find() itself. When that says kNotInMemory, or a new key has to be
-// assigned, it posts a request here; `done` is called on this thread and is to post the answer back
-// to the worker. Requests that wait together are one commit.
+// A worker asks Directory::try_find() itself. When that says kNotInMemory, or new keys have to be
+// assigned, it posts a request here; `done` is called on this thread and is to post the answers
+// back to the worker. Requests that wait together are one commit.
 //
 // post() from any thread. The Directory must outlive the service.
 #pragma once
@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,14 +22,16 @@ namespace pgshunt {
 
 class DirectoryService {
  public:
-  struct Request {
-    enum class Kind : std::uint8_t { kFind, kAssign };
-    Kind kind = Kind::kFind;
+  struct Question {
     KeyspaceId keyspace = 0;
     std::string encoded_key;
-    std::optional<NewKeyPolicy> policy;  // kAssign: instead of the keyspace's own
-    // Must neither block nor throw. Never called if post() returned false.
-    std::function<void(Result<KeyLookup>)> done;
+    bool assign = false;  // give it a shard, as the keyspace's policy says, if it has none
+    Result<KeyAnswer> answer = KeyAnswer{};
+  };
+  struct Request {
+    std::vector<Question> questions;
+    // Gets them back answered. Must neither block nor throw. Never called if post() returned false.
+    std::function<void(std::vector<Question>)> done;
   };
 
   explicit DirectoryService(Directory& directory, std::size_t queue_limit = 10'000);

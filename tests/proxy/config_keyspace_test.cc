@@ -11,11 +11,16 @@ namespace {
 constexpr char kShards[] =
     "[databases.a]\nshards = [{name = \"s1\", host = \"h\"}, {name = \"s2\", host = \"h\"}]\n";
 
+bool needs_directory(const std::string& keyspaces) {
+  return keyspaces.find("\"directory\"") != std::string::npos;
+}
+
 // What is wrong with one keyspace k, which begins on line 3.
 std::string issues(const std::string& keyspace) {
   ConfigWorld world;
   const ConfigResult result =
-      world.load(kShards + ("keyspaces = [{name = \"k\", " + keyspace + "}]\n"));
+      world.load(kShards + ("keyspaces = [{name = \"k\", " + keyspace + "}]\n") +
+                 (needs_directory(keyspace) ? "directory = \"d\"\n" : ""));
   std::string text = lines_of(result.issues);
   const std::string prefix = "3: databases.a.keyspaces[0]";
   for (std::size_t at = 0; (at = text.find(prefix, at)) != std::string::npos;) {
@@ -39,7 +44,8 @@ std::string warnings(const std::string& keyspace) {
 
 std::shared_ptr<const Topology> topology_of(const std::string& keyspaces) {
   ConfigWorld world;
-  const ConfigResult result = world.load(kShards + ("keyspaces = [" + keyspaces + "]\n"));
+  const ConfigResult result = world.load(kShards + ("keyspaces = [" + keyspaces + "]\n") +
+                                         (needs_directory(keyspaces) ? "directory = \"d\"\n" : ""));
   EXPECT_EQ(lines_of(result.issues), "");
   if (!result.config) return nullptr;
   TopologyBuilder builder;
@@ -83,7 +89,6 @@ TEST(ConfigKeyspace, EveryStrategyBecomesItsPlacement) {
   EXPECT_EQ(list.find("xx"), 0);
   const auto& directory = std::get<DirectoryPlacement>(keyspaces[3].placement);
   EXPECT_EQ(directory.new_keys, NewKeyPolicy::kHash);
-  EXPECT_EQ(directory.owners, deal_evenly(2));
   const auto& fixed = std::get<DirectoryPlacement>(keyspaces[4].placement);
   EXPECT_EQ(fixed.new_keys, NewKeyPolicy::kFixed);
   EXPECT_EQ(fixed.fixed, 1);
@@ -91,6 +96,30 @@ TEST(ConfigKeyspace, EveryStrategyBecomesItsPlacement) {
             NewKeyPolicy::kLeastLoaded);
   EXPECT_EQ(topology->home_of_schema("T 1"), 1);
   EXPECT_EQ(topology->home_of_schema("t 1"), std::nullopt);
+}
+
+TEST(ConfigKeyspace, ADirectoryHasAPlaceOfItsOwn) {
+  ConfigWorld world;
+  const auto load = [&](const std::string& text) { return lines_of(world.load(text).issues); };
+  const std::string keyspace = "keyspaces = [{name = \"k\", type = \"bigint\", strategy = ";
+  const std::string shards = "shards = [{name = \"s1\", host = \"h\"}]\n";
+  EXPECT_EQ(load(kShards + keyspace + "\"directory\"}]\n"),
+            "1: databases.a: has no directory, expected the folder that keeps the keys of its "
+            "keyspaces with strategy = \"directory\"");
+  EXPECT_EQ(load(kShards + keyspace + "\"hash\"}]\ndirectory = \"d\"\n"),
+            "4: databases.a.directory: needs a keyspace with strategy = \"directory\"");
+  EXPECT_EQ(
+      load("[databases.a]\nhost = \"h\"\ndirectory = \"d\"\n"),
+      "3: databases.a.directory: needs [[databases.a.keyspaces]]: without one the database is "
+      "plain, and statements are not routed");
+  const std::string rest = shards + keyspace + "\"directory\"}]\n";
+  EXPECT_EQ(load("[databases.a]\n" + rest + "directory = \"d\"\n[databases.b]\n" + rest +
+                 "directory = \"/etc/./pgshunt/d\"\n"),
+            "8: databases.b.directory: is \"/etc/./pgshunt/d\", which is that of database \"a\" "
+            "already");
+  const ConfigResult good = world.load("[databases.a]\n" + rest + "directory = \"d\"\n");
+  ASSERT_TRUE(good.config);
+  EXPECT_EQ(good.config->databases.at("a").directory, "/etc/pgshunt/d");
 }
 
 TEST(ConfigKeyspace, StrategiesAndWhatBelongsToThem) {

@@ -147,6 +147,16 @@ host = "h")",
   }
 }
 
+TEST(ConfigReload, KeepsTheDirectory) {
+  const std::string text =
+      "[databases.s]\nshards = [{name = \"a\", host = \"h1\"}]\n"
+      "keyspaces = [{name = \"k\", type = \"bigint\", strategy = \"directory\"}]\ndirectory = ";
+  const auto running = load(text + "\"/one\"");
+  const auto loaded = load(text + "\"/other\"");
+  EXPECT_EQ(restart_needed(*running, *loaded), std::vector<std::string>{"databases.s.directory"});
+  EXPECT_EQ(reloaded_config(*running, *loaded)->databases.at("s").directory, "/one");
+}
+
 TEST(ConfigReload, LetsDatabasesGo) {
   const auto running = load(kSomeDatabase + kSharded);
   const auto loaded = load(kSomeDatabase);

@@ -21,7 +21,7 @@ constexpr KeyspaceId kUsers = 1;
 StableShardId found(const Directory& directory, std::int64_t id) {
   const auto lookup = directory.find(kUsers, user_key(id));
   EXPECT_TRUE(lookup) << lookup.error().message;
-  return lookup && lookup->kind == KeyLookup::Kind::kFound ? lookup->shard : StableShardId{0};
+  return lookup && lookup->kind == KeyAnswer::Kind::kFound ? lookup->shard : StableShardId{0};
 }
 
 TEST(Directory, KeepsItsMapOverAReopening) {
@@ -154,13 +154,13 @@ TEST(Directory, AnswersFromMemoryWithoutTheDisk) {
     ASSERT_TRUE(loaded) << loaded.error().message;
   }
   const auto directory = open_directory(folder / "d", DirectoryMode::kReadWrite);
-  EXPECT_EQ(directory->try_find(kUsers, user_key(8))->kind, KeyLookup::Kind::kNotInMemory);
+  EXPECT_EQ(directory->try_find(kUsers, user_key(8))->kind, KeyAnswer::Kind::kNotInMemory);
   EXPECT_EQ(found(*directory, 8), 2);
-  EXPECT_EQ(directory->try_find(kUsers, user_key(8))->kind, KeyLookup::Kind::kFound);
+  EXPECT_EQ(directory->try_find(kUsers, user_key(8))->kind, KeyAnswer::Kind::kFound);
   int absent = 0;
   for (int i = 0; i < 1000; ++i) {
     const auto lookup = directory->try_find(kUsers, user_key(i * 2 + 1));
-    absent += lookup->kind == KeyLookup::Kind::kAbsent;
+    absent += lookup->kind == KeyAnswer::Kind::kAbsent;
   }
   EXPECT_GT(absent, 950);
   EXPECT_TRUE(directory->verify());
@@ -303,7 +303,7 @@ TEST(Directory, FlippedBytesNeverGiveAWrongShard) {
         ++noticed;
         break;
       }
-      ASSERT_EQ(lookup->kind, KeyLookup::Kind::kFound) << file << " key " << i;
+      ASSERT_EQ(lookup->kind, KeyAnswer::Kind::kFound) << file << " key " << i;
       ASSERT_EQ(lookup->shard, expected[i]) << file << " key " << i;
     }
   }

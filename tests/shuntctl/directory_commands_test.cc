@@ -54,6 +54,23 @@ class DirectoryCommands : public ::testing::Test {
   std::ostringstream err_;
 };
 
+TEST_F(DirectoryCommands, ThePolicyForNewKeysCanBeChanged) {
+  init();
+  const auto policy = [this] {
+    EXPECT_EQ(on("stats", {"--json"}), kDone);
+    return nlohmann::json::parse(out_.str())["keyspaces"]["users"]["policy"].get<std::string>();
+  };
+  EXPECT_EQ(policy(), "least-loaded");
+  EXPECT_EQ(on("policy", {"users", "fixed=s2"}), kDone) << err_.str();
+  EXPECT_EQ(policy(), "fixed");
+  EXPECT_EQ(on("policy", {"users", "fixed=s3"}), kFailed);
+  EXPECT_NE(err_.str().find("there is no shard \"s3\""), std::string::npos);
+  EXPECT_EQ(on("policy", {"users", "refuse=s1"}), kFailed);
+  EXPECT_EQ(policy(), "fixed");
+  EXPECT_EQ(on("policy", {"users", "refuse"}), kDone);
+  EXPECT_EQ(policy(), "refuse");
+}
+
 TEST_F(DirectoryCommands, SetGetDelete) {
   init();
   EXPECT_EQ(on("get", {"users", "5"}), kNotFound);

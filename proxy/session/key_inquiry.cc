@@ -1,5 +1,7 @@
 #include "proxy/session/key_inquiry.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "proxy/session/conversation.h"
@@ -17,7 +19,8 @@ bool same_key(const KeyLookup& a, const KeyLookup& b) {
 }  // namespace
 
 Status KeyInquiry::ask(std::span<const KeyLookup> lookups, bool assign) {
-  drop();
+  ++question_;
+  since_ = {};
   if (directory_ == nullptr) {
     return Error{sqlstate::kObjectNotInPrerequisiteState,
                  "the directory of the database is not open", "Look at the proxy's log."};
@@ -43,7 +46,7 @@ Status KeyInquiry::ask(std::span<const KeyLookup> lookups, bool assign) {
 bool KeyInquiry::take(std::uint64_t question, std::vector<FoundKey> keys) {
   if (question != question_ || !waiting()) return false;
   since_ = {};
-  answers_ = std::move(keys);
+  std::move(keys.begin(), keys.end(), std::back_inserter(answers_));
   return true;
 }
 

@@ -26,8 +26,9 @@ class KeyInquiry {
 
   DatabaseDirectory* directory() const { return directory_; }
 
-  // The answer comes by Conversation::on_keys_found(). `assign`: may new keys be given shards?
-  // An Error if nothing could be asked.
+  // The answer comes by Conversation::on_keys_found(), and joins those that are there, which the
+  // same statement needs too. `assign`: may new keys be given shards? An Error if nothing could be
+  // asked.
   Status ask(std::span<const KeyLookup> lookups, bool assign = true);
   bool waiting() const { return since_ != TimePoint{}; }
   TimePoint since() const { return since_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "proxy/admin/console.h"
 #include "proxy/database.h"
@@ -451,9 +452,13 @@ void Session::greet_for_console() {
   greeted();
 }
 
+void Session::set_local_strings(std::optional<bool> conforming) {
+  if (std::exchange(local_strings_, conforming) != conforming) parameters_changed();
+}
+
 void Session::parameters_changed() {
   const std::string* value = state_.known->find("standard_conforming_strings");
-  standard_conforming_strings_ = !value || *value != "off";
+  standard_conforming_strings_ = local_strings_.value_or(!value || *value != "off");
 }
 
 // --- what conversations report -------------------------------------------------------------------

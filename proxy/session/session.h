@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,9 @@ class Session final : public IoHandler {
   void set_pins(Pool& pool, std::uint32_t pins);
   // state().known was replaced.
   void parameters_changed();
+  // The transaction has SET LOCAL standard_conforming_strings, which no server may have told of
+  // yet. Nothing: it has not.
+  void set_local_strings(std::optional<bool> conforming);
   // LISTEN, UNLISTEN have run; they count when their transaction commits.
   void listen(const std::string& channel);
   void unlisten(const std::string& channel);
@@ -150,6 +154,7 @@ class Session final : public IoHandler {
   TimePoint login_since_{};        // begins anew when a wait for a server ends
   PoolMode pool_mode_ = PoolMode::kTransaction;
   bool standard_conforming_strings_ = true;
+  std::optional<bool> local_strings_;
   bool reading_ = true;
   bool slow_ = false;
   bool closed_ = false;

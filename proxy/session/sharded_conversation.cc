@@ -486,8 +486,9 @@ ShardId ShardedConversation::shard_of(const Route& route, std::uint32_t effects)
 
 const RouterSession& ShardedConversation::router_session() {
   const SessionState& state = session_.state();
-  const bool as_the_session =
-      transaction_.local("search_path").empty() && transaction_.local("extra_float_digits").empty();
+  const bool as_the_session = transaction_.local("search_path").empty() &&
+                              transaction_.local("extra_float_digits").empty() &&
+                              transaction_.local("standard_conforming_strings").empty();
   RoutedUnder& last = routed_under_;
   if (as_the_session && last.known == state.known && last.settings == state.settings.current() &&
       last.topology == router_.shared_topology()) {

@@ -85,6 +85,7 @@ class ShardedConversation final : public Conversation,
   Verdict tell_transaction(std::string_view sql, std::string_view tag);
   Verdict say_to_transaction(const StatementEffects& statement);
   bool can_be_said();
+  void note_local_strings();
   Verdict end_transaction(bool commit, bool chain);
   void settle_session(bool commit);
   void finish_transaction(bool failed);

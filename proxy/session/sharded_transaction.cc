@@ -96,6 +96,7 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
     session_.state().settings.savepoint(statement.name);
   } else if (rollback) {
     transaction_.rollback_to(statement.name);
+    note_local_strings();
     session_.state().settings.rollback_to(statement.name);
   } else {
     transaction_.release(statement.name);
@@ -143,10 +144,26 @@ ShardedConversation::Verdict ShardedConversation::say_to_transaction(
     transaction_.set_mode(statement.text);
   } else {
     transaction_.set_local(statement.name, statement.text);
+    // What is prepared now may mean something else than it does for everybody else.
+    session_.state().has_local_settings = true;
+    note_local_strings();
   }
-  // What is prepared now names other tables than it does for everybody else.
-  session_.state().has_local_settings |= statement.name == "search_path";
   return verdict;
+}
+
+// A shard that has not joined yet has not said how it will read strings.
+void ShardedConversation::note_local_strings() {
+  const std::string_view said = transaction_.local("standard_conforming_strings");
+  if (said.empty()) return session_.set_local_strings(std::nullopt);
+  SqlLexer lexer(said);
+  SqlToken token;
+  std::string_view value;
+  while (lexer.next(token)) {
+    if (!lexer.is_symbol(token, ';')) value = lexer.text(token);
+  }
+  if (value.size() > 2 && value.front() == '\'') value = value.substr(1, value.size() - 2);
+  // Whatever else: a backslash is refused then, if a route depends on it.
+  session_.set_local_strings(word_is(value, "on") || word_is(value, "true") || value == "1");
 }
 
 ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, bool chain) {
@@ -204,6 +221,7 @@ void ShardedConversation::finish_transaction(bool failed) {
     transaction_.end();
   }
   portals_.clear();
+  note_local_strings();
   session_.state().has_local_settings = (session_.state().pins & kEffectSetConfig) != 0;
 }
 

@@ -63,7 +63,7 @@ class RowValue {
 
   // Total: NULLs are equal and above the rest, as in NULLS LAST. Both must be of one type.
   friend std::weak_ordering operator<=>(const RowValue& a, const RowValue& b);
-  friend bool operator==(const RowValue& a, const RowValue& b) { return (a <=> b) == 0; }
+  friend bool operator==(const RowValue& a, const RowValue& b) { return std::is_eq(a <=> b); }
 
  private:
   using Data = std::variant<std::monostate, bool, std::int64_t, double, NumericValue, Uuid,

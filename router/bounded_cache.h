@@ -2,6 +2,7 @@
 // longest is replaced.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -33,14 +34,11 @@ class BoundedCache {
   }
 
   Value& insert(std::uint64_t hash, Value value) {
-    Way* oldest = nullptr;
-    for (Way& way : set_of(hash)) {
-      if (oldest == nullptr || way.used < oldest->used) oldest = &way;
-    }
-    oldest->hash = hash;
-    oldest->used = ++clock_;
-    oldest->value = std::make_unique<Value>(std::move(value));
-    return *oldest->value;
+    Way& oldest = *std::ranges::min_element(set_of(hash), {}, &Way::used);
+    oldest.hash = hash;
+    oldest.used = ++clock_;
+    oldest.value = std::make_unique<Value>(std::move(value));
+    return *oldest.value;
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "router/row_merger.h"
 
 #include <algorithm>
+#include <compare>
 #include <string>
 #include <utility>
 
@@ -153,7 +154,7 @@ bool RowMerger::before(std::size_t left, std::size_t right) const {
       return a[i].is_null() == column.nulls_first;
     }
     const std::weak_ordering order = a[i] <=> b[i];
-    if (order != 0) return (order < 0) != column.descending;
+    if (std::is_neq(order)) return std::is_lt(order) != column.descending;
   }
   return left < right;
 }

@@ -306,7 +306,10 @@ void TopologyBuilder::set_columns(std::string_view schema, std::string_view tabl
 void TopologyBuilder::set_unique_keys(std::string_view schema, std::string_view table,
                                       std::vector<UniqueKey> keys) {
   for (Table& candidate : topology_.tables) {
-    if (candidate.schema == schema && candidate.name == table) candidate.keys = std::move(keys);
+    if (candidate.schema == schema && candidate.name == table) {
+      candidate.keys = std::move(keys);
+      return;
+    }
   }
 }
 

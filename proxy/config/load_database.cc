@@ -5,6 +5,7 @@
 #include "proxy/auth/credentials.h"
 #include "proxy/config/load.h"
 #include "proxy/config/load_keyspace.h"
+#include "router/placement.h"
 
 namespace pgshunt {
 namespace {
@@ -82,7 +83,13 @@ void read_shards(TableReader& table, DatabaseConfig& database) {
     read_server(element, database, shard);
     database.shards.push_back(std::move(shard));
   });
-  if (database.shards.empty()) table.error("shards", "is empty, expected at least one shard");
+  const std::size_t count = database.shards.size();
+  if (count == 0) table.error("shards", "is empty, expected at least one shard");
+  // Beyond it a shard would have no bucket. It also keeps the count within a ShardId.
+  if (count > kBucketCount) {
+    table.error("shards", "are " + std::to_string(count) + ", expected at most " +
+                              std::to_string(kBucketCount));
+  }
 }
 
 // "posts" or "schema.posts", as the catalog has it: nothing is folded to lower case.

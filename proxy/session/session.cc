@@ -37,7 +37,7 @@ Session::Session(Worker& worker, int fd, ClientPeer peer, std::uint16_t port)
   facts_.client_address = peer.unix_socket ? "unix" : peer.address.to_string();
   facts_.client_port = port;
   facts_.connected_at = facts_.last_request = login_since_ = worker.loop().now();
-  login_ = std::make_unique<ClientLogin>(worker.snapshot()->login_policy, std::move(peer));
+  login_ = std::make_unique<ClientLogin>(worker.snapshot()->login_policy, peer);
 }
 
 Session::~Session() {

@@ -78,11 +78,10 @@ std::string quoted_names(std::string_view list) {
     } else if (c == '"') {
       in_quotes = !in_quotes;
       was_quoted = true;
-    } else if (in_quotes) {
-      name.push_back(c);
-    } else if (c == ',') {
+    } else if (c == ',' && !in_quotes) {
       take();
-    } else if (!std::isspace(static_cast<unsigned char>(c)) || !(name.empty() || was_quoted)) {
+    } else if (in_quotes || !std::isspace(static_cast<unsigned char>(c)) ||
+               !(name.empty() || was_quoted)) {
       name.push_back(c);
     }
   }

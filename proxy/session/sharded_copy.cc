@@ -126,7 +126,7 @@ void ShardedConversation::on_copy_done(CopyFanOut& copy) {
     append_command_complete(reply, "COPY", copy.rows());
   }
   const bool broken = copy.broken();
-  const Error loss = copy.loss();
+  const Error& loss = copy.loss();  // buried, it lives on until a later turn
   worker_.bury(std::move(finished));
 
   if (broken && transaction_.open() && !transaction_.implicit()) {

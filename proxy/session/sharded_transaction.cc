@@ -228,7 +228,7 @@ void ShardedConversation::finish_transaction(bool failed) {
 void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   std::unique_ptr<FanOut> finished = std::move(fan_out_);
   const bool failed = fan_out.failed();
-  const Error error = fan_out.error();
+  const Error& error = fan_out.error();  // buried, it lives on until a later turn
   const std::string complaint = failed ? fan_out.error_response() : std::string();
   const std::string agreed = fan_out.plan().preface + fan_out.reply();
   const std::uint64_t rows = fan_out.rows();

@@ -28,7 +28,8 @@ std::string& StatementTable::make_key(std::uint64_t scope, std::string_view text
   };
   key_.clear();
   append_bytes(scope);
-  append_bytes(settings.get());  // equal sets are one object, kept alive by the entry's statement
+  // Equal sets are one object, kept alive by the entry's statement.
+  append_bytes(reinterpret_cast<std::uintptr_t>(settings.get()));
   append_bytes(text.size());
   key_.append(text);
   if (!types.empty()) {

@@ -395,6 +395,16 @@ TEST(ConfigRefuse, ShardsOfOneName) {
             "5: databases.a.shards[1].name: is \"s\", which another shard has already");
 }
 
+TEST(ConfigRefuse, MoreShardsThanBuckets) {
+  std::string text = "[databases.a]\n";
+  for (int i = 0; i <= 4096; ++i) {
+    text += "[[databases.a.shards]]\nname = \"s" + std::to_string(i) + "\"\nhost = \"h\"\n";
+  }
+  const std::string issues = lines_of(ConfigWorld().load(text).issues);
+  EXPECT_NE(issues.find("databases.a.shards: are 4097, expected at most 4096"), std::string::npos)
+      << issues;
+}
+
 TEST(ConfigRefuse, WhatIsNotToml) {
   const std::pair<const char*, const char*> cases[] = {
       {"[pgshunt\n", "1: is not TOML: "},

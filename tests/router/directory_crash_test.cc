@@ -40,8 +40,9 @@ void write_batch(Directory& directory, std::int64_t n) {
 // The child: the parent runs this binary again with this test alone.
 TEST(DirectoryCrashChild, DISABLED_Writes) {
   const char* const path = std::getenv(kPathVariable);
-  if (path == nullptr) return;
-  std::int64_t n = std::atoll(std::getenv(kBatchVariable));
+  const char* const batch = std::getenv(kBatchVariable);
+  if (path == nullptr || batch == nullptr) return;
+  std::int64_t n = std::atoll(batch);
   const auto directory = open_directory(path, DirectoryMode::kReadWrite);
   for (;; ++n) {
     if (n % 7 == 3) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <fstream>
 #include <random>
+#include <semaphore>
 #include <thread>
 
 #include "router/directory/record.h"
@@ -169,10 +170,14 @@ TEST(Directory, AnswersFromMemoryWithoutTheDisk) {
 TEST(Directory, ReadersSeeAWholeStateWhileItIsWritten) {
   TemporaryFolder folder;
   const auto writer = make_directory(folder / "d");
+  // A share of commits for each reader: where the disk is fast, the writer would outgrow what they
+  // can verify.
+  constexpr int kCommitsAReader = 50;
+  std::counting_semaphore<> commits{0};
   std::atomic<bool> stop{false};
   std::thread thread([&] {
     // Two keys a commit, one of them big, so that logs become tables often.
-    for (std::int64_t i = 0; !stop; ++i) {
+    for (std::int64_t i = 0; commits.acquire(), !stop; ++i) {
       const std::string name(500, static_cast<char>('a' + i % 26));
       const std::string key = name + std::to_string(i);
       const std::string user = user_key(i);
@@ -183,6 +188,7 @@ TEST(Directory, ReadersSeeAWholeStateWhileItIsWritten) {
   });
   std::uint64_t last = 0;
   for (int i = 0; i < 40; ++i) {
+    commits.release(kCommitsAReader);
     const auto reader = Directory::open(folder / "d", DirectoryMode::kReadOnly);
     EXPECT_TRUE(reader) << reader.error().message;
     if (!reader) break;
@@ -198,7 +204,34 @@ TEST(Directory, ReadersSeeAWholeStateWhileItIsWritten) {
     EXPECT_FALSE((*reader)->put_job(1, "x"));
   }
   stop = true;
+  commits.release();
   thread.join();
+}
+
+TEST(Directory, ThreadsReadTheMapWhileItChanges) {
+  TemporaryFolder folder;
+  const auto directory = make_directory(folder / "d");
+  const std::uint64_t first = directory->map()->epoch;
+  constexpr std::uint64_t kChanges = 50;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] {
+      std::uint64_t last = first;
+      while (last < first + kChanges) {
+        const std::shared_ptr<const ShardMap> map = directory->map();
+        ASSERT_GE(map->epoch, last);
+        last = map->epoch;
+        // Each change adds a shard.
+        ASSERT_EQ(map->shards.size(), 3 + last - first);
+      }
+    });
+  }
+  for (std::uint64_t i = 0; i < kChanges; ++i) {
+    const auto changed =
+        directory->apply(first + i, {map_change::AddShard{"more" + std::to_string(i)}});
+    EXPECT_TRUE(changed) << changed.error().message;
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(Directory, NamesWhoHasItOpen) {

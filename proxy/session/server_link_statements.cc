@@ -16,6 +16,13 @@ namespace {
 constexpr std::string_view kOwnName = "pgshunt_run";
 constexpr std::uint32_t kIdMask = (1u << 31) - 1;
 
+// Of the settings the one that says how strings are read.
+NameValuesPtr only_strings(const NameValuesPtr& settings) {
+  constexpr std::string_view kName = "standard_conforming_strings";
+  const std::string* set = settings->find(kName);
+  return set ? with(NameValues::empty(), kName, *set) : NameValues::empty();
+}
+
 }  // namespace
 
 // Does a request of an earlier segment decide whether the server has this statement?
@@ -38,18 +45,25 @@ void ServerLink::ensure_prepared(const Statement& statement, Place place, std::s
   ResponseTracker& tracker = backend_->tracker;
   const std::uint32_t ahead = place == Place::kBefore ? kAhead : 0;
   const std::uint32_t tag = (static_cast<std::uint32_t>(statement.id) & kIdMask) | ahead;
-  const NameValuesPtr settings = state_.parse_settings();
+  NameValuesPtr now = state_.parse_settings();
+  NameValuesPtr then = statement.settings;
+  if (state_.has_local_settings) {
+    // What a transaction or a function has set cannot be given back afterwards, so most is left as
+    // it is: names are looked up anew under another search_path (plancache.c). Strings are not read
+    // anew.
+    now = only_strings(now);
+    then = only_strings(then);
+  }
   // A ROLLBACK means the same under all, and may have to be made where nothing can be set any more.
-  const bool under_others = statement.settings != settings && !state_.has_local_settings &&
-                            !controls_transaction(statement.effect.verb);
-  if (under_others) change_settings(*settings, *statement.settings, ahead);
+  const bool under_others = then != now && !controls_transaction(statement.effect.verb);
+  if (under_others) change_settings(*now, *then, ahead);
   if (statement.by_sql) {
     run_silently("PREPARE " + statement.server_name + " " + statement.text, tag);
   } else {
     tracker.push(RequestKind::kParse, ReplyUse::kSwallow, tag);
     append_parse(rewritten(), statement.server_name, statement.text, server_types(statement.types));
   }
-  if (under_others) change_settings(*statement.settings, *settings, ahead);
+  if (under_others) change_settings(*then, *now, ahead);
   if (place == Place::kBefore) {
     tracker.push(RequestKind::kSync, ReplyUse::kSwallow);
     append_sync(rewritten());

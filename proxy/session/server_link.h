@@ -67,6 +67,12 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // Requests can be taken (those behind a probe wait for its answer on the server).
   bool ready() const { return stage_ == Stage::kReady || stage_ == Stage::kProbing; }
   bool waiting() const { return waiting_in() != nullptr; }
+  // The server has been asked what the session has left there: the session is resumed when it has
+  // answered.
+  bool waits_for_probe() {
+    request_waits_ |= stage_ == Stage::kProbing;
+    return stage_ == Stage::kProbing;
+  }
   Backend* backend() const { return backend_; }
   Pool& pool() const { return pool_; }
 
@@ -215,6 +221,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   bool unanswered(const Statement& statement) const;
   void ensure_prepared(const Statement& statement, Place place, std::size_t keep = 0);
   void change_settings(const NameValues& from, const NameValues& to, std::uint32_t ahead);
+  void set_local_strings(bool conforming, std::uint32_t ahead);
   void run_silently(std::string_view sql, std::uint32_t tag);
   void parse_again(const Statement& statement, ChangeTag change);
   void close_own_statement();

@@ -98,6 +98,7 @@ const Statement* ServerLink::look_up_again(const Statement& statement) {
   if (!statement.looked_up || statement.looked_up->text != fresh.text) {
     fresh.types = statement.types;
     fresh.settings = statement.settings;
+    fresh.conforming_strings = statement.conforming_strings;
     statement.looked_up = own_statement(std::move(fresh));
   }
   return statement.looked_up.get();

@@ -16,13 +16,6 @@ namespace {
 constexpr std::string_view kOwnName = "pgshunt_run";
 constexpr std::uint32_t kIdMask = (1u << 31) - 1;
 
-// Of the settings the one that says how strings are read.
-NameValuesPtr only_strings(const NameValuesPtr& settings) {
-  constexpr std::string_view kName = "standard_conforming_strings";
-  const std::string* set = settings->find(kName);
-  return set ? with(NameValues::empty(), kName, *set) : NameValues::empty();
-}
-
 }  // namespace
 
 // Does a request of an earlier segment decide whether the server has this statement?
@@ -45,25 +38,26 @@ void ServerLink::ensure_prepared(const Statement& statement, Place place, std::s
   ResponseTracker& tracker = backend_->tracker;
   const std::uint32_t ahead = place == Place::kBefore ? kAhead : 0;
   const std::uint32_t tag = (static_cast<std::uint32_t>(statement.id) & kIdMask) | ahead;
-  NameValuesPtr now = state_.parse_settings();
-  NameValuesPtr then = statement.settings;
-  if (state_.has_local_settings) {
-    // What a transaction or a function has set cannot be given back afterwards, so most is left as
-    // it is: names are looked up anew under another search_path (plancache.c). Strings are not read
-    // anew.
-    now = only_strings(now);
-    then = only_strings(then);
-  }
+  const NameValuesPtr settings = state_.parse_settings();
   // A ROLLBACK means the same under all, and may have to be made where nothing can be set any more.
-  const bool under_others = then != now && !controls_transaction(statement.effect.verb);
-  if (under_others) change_settings(*now, *then, ahead);
+  const bool by_settings = !controls_transaction(statement.effect.verb);
+  const bool local = state_.has_local_settings;
+  // What a transaction or a function has set cannot be given back afterwards, so most is left as it
+  // is then: names are looked up anew under another search_path (plancache.c). Strings are not read
+  // anew.
+  const bool other_strings = by_settings && local &&
+                             statement.conforming_strings != session_.standard_conforming_strings();
+  const bool under_others = by_settings && !local && statement.settings != settings;
+  if (under_others) change_settings(*settings, *statement.settings, ahead);
+  if (other_strings) set_local_strings(statement.conforming_strings, ahead);
   if (statement.by_sql) {
     run_silently("PREPARE " + statement.server_name + " " + statement.text, tag);
   } else {
     tracker.push(RequestKind::kParse, ReplyUse::kSwallow, tag);
     append_parse(rewritten(), statement.server_name, statement.text, server_types(statement.types));
   }
-  if (under_others) change_settings(*then, *now, ahead);
+  if (other_strings) set_local_strings(!statement.conforming_strings, ahead);
+  if (under_others) change_settings(*statement.settings, *settings, ahead);
   if (place == Place::kBefore) {
     tracker.push(RequestKind::kSync, ReplyUse::kSwallow);
     append_sync(rewritten());
@@ -75,6 +69,13 @@ void ServerLink::ensure_prepared(const Statement& statement, Place place, std::s
 void ServerLink::change_settings(const NameValues& from, const NameValues& to,
                                  std::uint32_t ahead) {
   for (const std::string& step : settings_steps(from, to)) run_silently(step, kStep | ahead);
+}
+
+// Outside of a transaction block it lasts until the Sync.
+void ServerLink::set_local_strings(bool conforming, std::uint32_t ahead) {
+  run_silently(conforming ? "SET LOCAL standard_conforming_strings TO on"
+                          : "SET LOCAL standard_conforming_strings TO off",
+               kStep | ahead);
 }
 
 // By messages of the extended protocol: a Query would end the client's pipeline.

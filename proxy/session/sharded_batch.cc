@@ -146,6 +146,7 @@ StatementPtr ShardedConversation::under_search_path(std::string_view name, State
   if (name.empty() || state.names.undecided(name)) return statement;
   Statement fresh = *statement;
   fresh.settings = state.parse_settings();
+  fresh.conforming_strings = session_.standard_conforming_strings();
   fresh.plan = std::move(*plan);
   StatementPtr made = state.has_local_settings
                           ? own_statement(std::move(fresh))

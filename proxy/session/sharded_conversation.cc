@@ -443,6 +443,10 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
   for (const ShardId shard : shards) {
     if (!catalog_ready(shard)) return false;
   }
+  // A fan-out would take the answer to a probe for its own.
+  for (const ShardId shard : shards) {
+    if (link(shard).waits_for_probe()) return false;
+  }
   for (const ShardId shard : shards) {
     ServerLink& each = link(shard);
     each.set_types(topology.types_of(shard));

@@ -54,6 +54,7 @@ struct Statement {
   // The settings under which it was prepared, see settings_for_parsing(): literals in its text
   // stand for what they meant then.
   NameValuesPtr settings = NameValues::empty();
+  bool conforming_strings = true;  // how its strings were read, wherever that was set
   // What executing it does to the session.
   CompletionEffect effect;
   // What the routines it calls do (router/routine_effects.h), as of that version of what is known

@@ -23,6 +23,8 @@ StatementPtr sql_statement(const SessionState& state, const StatementEffects& pr
   statement.text = prepare.value;
   statement.by_sql = true;
   statement.settings = state.parse_settings();
+  const std::string* strings = state.known->find("standard_conforming_strings");
+  statement.conforming_strings = !strings || *strings != "off";
   statement.effect.effects = prepare.effects;
   return own_statement(std::move(statement));
 }
@@ -193,6 +195,7 @@ Result<StatementPtr> statement_of(Session& session, const ParseView& parse) {
   Statement fresh;
   fresh.types = types;
   fresh.settings = state.parse_settings();
+  fresh.conforming_strings = session.standard_conforming_strings();
   const bool own = describe_statement(session, parse.sql, fresh.text, fresh.effect);
   if (state.planner) {
     auto plan = state.planner->plan(fresh);

@@ -37,6 +37,8 @@ class BackendDriver {
   virtual void on_backend_lost(Backend& backend, const Error& error) = 0;
   // Bytes queued for the server have left: a client held back may go on.
   virtual void on_backend_drained(Backend& backend) = 0;
+  // Whatever cancel requests were on their way have arrived, or will never.
+  virtual void on_cancels_settled(Backend&) {}
 
  protected:
   ~BackendDriver() = default;

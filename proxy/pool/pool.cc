@@ -256,6 +256,9 @@ void Pool::cancel_finished(std::uint64_t backend_id, bool settled) {
     const bool was_held = backend->state == Backend::State::kTested && backend->tracker.clean();
     // A request that may still arrive must not meet another client's query.
     if (!settled) backend->close_when_idle = true;
+    if (backend->cancels_under_way == 0 && backend->driver) {
+      backend->driver->on_cancels_settled(*backend);
+    }
     if (backend->cancels_under_way > 0 || !was_held) return;
     if (backend->close_when_idle) return discard(*backend, "retired");
     return make_available(*backend);

@@ -27,12 +27,21 @@ ServerLink::~ServerLink() {
 const NameValuesPtr& ServerLink::wanted_settings() const { return state_.settings.current(); }
 
 bool ServerLink::acquire() {
-  if (backend_) return stage_ == Stage::kReady || stage_ == Stage::kProbing;
+  if (backend_) {
+    // A cancel request that was meant for an earlier query must not meet this one.
+    const bool late_cancel = backend_->cancels_under_way > 0 && backend_->tracker.empty();
+    request_waits_ |= late_cancel;
+    return !late_cancel && (stage_ == Stage::kReady || stage_ == Stage::kProbing);
+  }
   if (waiting()) return false;
   Backend* backend = pool_.lease(*this);
   if (!backend) return false;
   take(*backend);
   return stage_ == Stage::kReady;
+}
+
+void ServerLink::on_cancels_settled(Backend&) {
+  if (std::exchange(request_waits_, false)) session_.resume();
 }
 
 void ServerLink::on_lease(Backend& backend) {

@@ -154,6 +154,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
   void on_backend_lost(Backend& backend, const Error& error) override;
   void on_backend_drained(Backend& backend) override;
+  void on_cancels_settled(Backend& backend) override;
 
  private:
   enum class Stage : std::uint8_t {

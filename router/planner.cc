@@ -9,6 +9,7 @@
 #include "router/command_plan.h"
 #include "router/copy_plan.h"
 #include "router/drift.h"
+#include "router/fixed_moments.h"
 #include "router/insert_plan.h"
 #include "router/insert_split.h"
 #include "router/parse_tree.h"
@@ -238,8 +239,9 @@ class Planner {
           query.verb == QueryVerb::kUpdate || query.verb == QueryVerb::kDelete ||
           (query.verb == QueryVerb::kInsert && query.source &&
            selects_own_key(topology_, query, *analysis_.writes().front().table.table, analysis_));
-      return plain && plain_query_ ? plan_write_shards(topology_, query, analysis_, plan_)
-                                   : unpinned_write(*unpinned);
+      return plain && plain_query_
+                 ? plan_write_shards(topology_, request_.text, query, analysis_, plan_)
+                 : unpinned_write(*unpinned);
     }
     if (analysis_.has(TableClass::kUnsharded)) {
       return refusal("an unsharded table cannot be joined with a sharded table over several shards",
@@ -260,9 +262,10 @@ class Planner {
   // Other rows of the same INSERT may go to other shards if nothing in them, or around them,
   // depends on where that is.
   void plan_rows(const Query& query) {
-    const Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query));
-    if (!same) plan_.rows_refusal = same.error();
     if (query.verb != QueryVerb::kInsert || !query.source || query.source->values.empty()) return;
+    Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query), Moments::kFixed);
+    if (same && plain_query_) same = fix_moments(request_.text, analysis_.facts(), plan_);
+    if (!same) plan_.rows_refusal = same.error();
     const WriteTarget& target = analysis_.writes().front();
     if (target.query == &query && target.table.table != nullptr) {
       plan_.text_parameters =
@@ -274,10 +277,11 @@ class Planner {
       return;
     }
     InsertRows rows;
+    const std::string_view text = plan_.fixes_moment ? plan_.shard_text : request_.text;
     const std::size_t row_count = query.source->values.size();
     const bool found = plain_query_ && plan_.pins.size() == row_count && !plan_.home &&
-                       find_insert_rows(request_.text, true, rows) &&
-                       rows.rows.size() == row_count && rows.same_length;
+                       find_insert_rows(text, true, rows) && rows.rows.size() == row_count &&
+                       rows.same_length;
     if (!found) return;
     // In fewer rows a parameter of open type might get another than in all of them.
     // ... and one that is used nowhere has none.
@@ -291,7 +295,7 @@ class Planner {
                                       "Declare its type when preparing, or bind it twice.");
       return;
     }
-    plan_.split = make_insert_split(request_.text, rows);
+    plan_.split = make_insert_split(text, rows);
     plan_.several = RouteKind::kWriteShards;
   }
 
@@ -304,9 +308,10 @@ class Planner {
                                    [](const Pin& pin) { return pin.is_list(); });
     if (!lists || plan_.home || !plain_query_) return;
     StatementPlanData several;
-    const Status planned = analysis_.writes().empty()
-                               ? plan_scatter(request_.text, query, analysis_, several)
-                               : plan_write_shards(topology_, query, analysis_, several);
+    const Status planned =
+        analysis_.writes().empty()
+            ? plan_scatter(request_.text, query, analysis_, several)
+            : plan_write_shards(topology_, request_.text, query, analysis_, several);
     if (!planned) {
       plan_.several_refusal = planned.error();
       return;
@@ -316,6 +321,7 @@ class Planner {
     plan_.limit = several.limit;
     plan_.offset = several.offset;
     plan_.shard_text = std::move(several.shard_text);
+    plan_.fixes_moment = several.fixes_moment;
   }
 
   Status unpinned_write(const TableUse& use) const {
@@ -420,13 +426,13 @@ class Planner {
     if (const Status same = check_same_everywhere(); !same) return same.error();
     plan_.kind = RouteKind::kEveryShard;
     plan_.write_lock = write_lock(table);
-    return Ok{};
+    return fix_moments(request_.text, facts, plan_);
   }
 
   // Every expression must give the same value on every shard.
   Status check_same_everywhere() const {
     const StatementFacts& facts = analysis_.facts();
-    const std::string* const findings[] = {&facts.moment,           &facts.local_function,
+    const std::string* const findings[] = {&facts.other_moment,     &facts.local_function,
                                            &facts.reading_function, &facts.unknown_function,
                                            &facts.unknown_operator, &facts.system_column,
                                            &facts.oid_type,         &facts.aggregate,

@@ -206,6 +206,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
     return scatter;
   }
   route.kind = plan.several;
+  route.fixes_moment = plan.fixes_moment;
   return route;
 }
 
@@ -363,11 +364,13 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   if (plan.kind == RouteKind::kEveryShard) {
     route.shards = topology.all_shards;
     route.write_lock = plan.write_lock;
+    route.fixes_moment = plan.fixes_moment;
   }
   if (plan.kind == RouteKind::kWriteShards) {
     route.shards = topology.all_shards;
     route.alike = plan.alike;
     route.defines = plan.defines;
+    route.fixes_moment = plan.fixes_moment;
   }
   if (plan.kind == RouteKind::kHomeShard) route.shards = std::span(topology.all_shards).first(1);
   return route;

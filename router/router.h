@@ -64,6 +64,8 @@ struct Route {
   // next call.
   std::span<const std::string> texts;
   std::span<const std::uint16_t> row_order;
+  // A write on several shards, whose text reads the settings of router/fixed_moments.h.
+  bool fixes_moment = false;
   Alike alike = Alike::kNo;  // kWriteShards
   bool defines = false;      // the schema changes
   // The same from bind(), with row_order: what to make the texts of. Valid as long as the plan.

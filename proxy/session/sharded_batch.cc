@@ -615,6 +615,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     plan.row_order.assign(route->row_order.begin(), route->row_order.end());
     std::vector<ServerLink*> links;
     for (const ShardId shard : shards) links.push_back(&link(shard));
+    if (route->fixes_moment) tell_moment(links);
     after_ = After::kReply;
     fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
     fan_out_->send_shares(std::move(shares), bind->portal);
@@ -636,6 +637,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
   if (writes) begin_write_everywhere(links, route->write_lock);
+  if (route->fixes_moment) tell_moment(links);
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
   fan_out_->send_extended(statement, *bind);
   return Verdict::kTaken;

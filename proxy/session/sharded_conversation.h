@@ -116,9 +116,9 @@ class ShardedConversation final : public Conversation,
 
   // Writes of several shards, sharded_writes.cc.
   std::optional<Verdict> hold_writes(std::span<const ShardId> shards);
-  Verdict write_on_shards(std::span<const ShardId> shards, std::vector<std::string> texts,
-                          FanOutPlan plan);
+  Verdict write_on_shards(const Route& route, std::vector<std::string> texts, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
+  void tell_moment(std::span<ServerLink* const> links);
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
                                      const Statement& prepared, std::string_view result_formats);
 

@@ -12,6 +12,7 @@
 #include "router/fixed_moments.h"
 #include "router/insert_plan.h"
 #include "router/insert_split.h"
+#include "router/move_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
 #include "router/refusal.h"
@@ -229,12 +230,14 @@ class Planner {
     if (unpinned == nullptr) {
       plan_.kind = RouteKind::kOneShard;
       if (const Status same = find_home(plan_.home); !same) return same.error();
+      if (moved_ != nullptr) return plan_moving(query);
       plan_several(query);
       plan_rows(query);
       return check_parameter_types();
     }
     plan_.pins.clear();
     if (!analysis_.writes().empty()) {
+      if (moved_ != nullptr) return unpinned_write(*unpinned);
       const bool plain =
           query.verb == QueryVerb::kUpdate || query.verb == QueryVerb::kDelete ||
           (query.verb == QueryVerb::kInsert && query.source &&
@@ -257,6 +260,15 @@ class Planner {
     for (const KeyBound& bound : scope.bounds()) {
       if (!has_other_use(bound.source, beside_keys)) plan_.bounds.push_back(bound);
     }
+  }
+
+  Status plan_moving(const Query& query) {
+    const Status planned =
+        plan_move(topology_, request_.text, query, *moved_, analysis_, request_.types, plan_);
+    if (!planned) return planned.error();
+    const KeySource& source = plan_.move->new_key.source;
+    if (source.kind == KeySource::Kind::kParameter) insert_parameters_.push_back(source.parameter);
+    return check_parameter_types();
   }
 
   // Other rows of the same INSERT may go to other shards if nothing in them, or around them,
@@ -337,12 +349,18 @@ class Planner {
     const Query& query = *target.query;
     const Table& table = *target.table.table;
     if (query.verb == QueryVerb::kUpdate) {
-      for (const Target& assignment : query.assignments) {
-        if (assignment.name == table.key_column) {
-          return refusal("UPDATE may not set the shard key " + quoted(table.key_column),
-                         "Delete the row and insert it anew.");
-        }
+      if (key_assignment(query, table) == nullptr) return Ok{};
+      if (!topology_.moves_rows) {
+        return refusal(
+            "UPDATE may not set the shard key " + quoted(table.key_column),
+            "Delete the row and insert it anew, or set on_shard_key_update to \"move\".");
       }
+      if (!plain_query_ || target.nested) {
+        return refusal("UPDATE may not set the shard key " + quoted(table.key_column) +
+                           " inside of another statement",
+                       "Run the UPDATE itself.");
+      }
+      moved_ = &table;
       return Ok{};
     }
     if (query.verb != QueryVerb::kInsert) return Ok{};
@@ -384,6 +402,9 @@ class Planner {
                          ", a shard key, is open and it is used elsewhere too",
                      "Declare its type when preparing, or use a parameter of its own for the key.");
     };
+    if (plan_.move) {
+      if (const Status ok = check(plan_.move->new_key.source); !ok) return ok.error();
+    }
     for (const Pin& pin : plan_.pins) {
       if (const Status ok = check(pin.source); !ok) return ok.error();
       if (!pin.more) continue;
@@ -551,7 +572,8 @@ class Planner {
   StatementAnalysis analysis_;
   StatementPlanData plan_;
   std::vector<std::uint16_t> insert_parameters_;
-  bool plain_query_ = true;  // not inside EXPLAIN, COPY or DECLARE
+  const Table* moved_ = nullptr;  // an UPDATE sets its key
+  bool plain_query_ = true;       // not inside EXPLAIN, COPY or DECLARE
 };
 
 }  // namespace

@@ -16,6 +16,8 @@
 
 namespace pgshunt {
 
+struct MovePlan;  // router/move_plan.h
+
 // One end of `key = value`: the value that places a table's rows, still to be bound; or of
 // `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
 struct Pin {
@@ -80,6 +82,7 @@ struct StatementPlanData {
   bool defines = false;                  // kWriteShards
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
+  std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
   bool fixes_moment = false;             // of shard_text, and of each row's text: see Route
   // Names a table without its schema: good only under the search path it was planned under.
   bool unqualified = false;

@@ -369,6 +369,22 @@ def _(choose):
     return Step(f"UPDATE countries SET since = {moment}")
 
 
+@statement_class("updates of shard keys")
+def _(choose):
+    text = Text()
+    old, new = text.value(choose.user()), text.value(choose.user())
+    number = text.value(choose.number())
+    return Step(choose.some(
+        f"UPDATE posts SET user_id = {new}, likes = likes + {number} WHERE user_id = {old} AND id <> 2 RETURNING *",
+        f"UPDATE posts AS p SET user_id = {new} WHERE p.user_id = {old} AND p.likes > {number} RETURNING p.body, upper(body)",
+        f"UPDATE users SET name = 'moved', id = {new} WHERE id = {old} RETURNING id, noted, ratio, doc AS d",
+        f"UPDATE users SET id = {new} WHERE id = {old}",
+        f"UPDATE users SET id = {new}, nick = name || nick || 'longer than it may be' WHERE {old} = id",
+        f"UPDATE users SET id = {new} WHERE id IN ({old}, 3)", f"UPDATE users SET id = {new} WHERE score > {number}",
+        f"UPDATE users SET id = id + {number} WHERE id = {old}"),
+        text.values)
+
+
 @statement_class("one moment on all shards")
 def _(choose):
     # What does not depend on when it runs.

@@ -74,7 +74,7 @@ def configuration(servers):
         "hba": [{"type": "host", "method": "trust"}],  # on loopback, for Wire
         "users": {SUPERUSER: {"password": PASSWORD}},
         "databases": {PARTS: {
-            "on_cross_shard_write": "one_phase",
+            "on_cross_shard_write": "one_phase", "on_shard_key_update": "move",
             "shards": [{"name": server.name, "host": server.host, "port": server.port, "dbname": PARTS}
                        for server in servers],
             "keyspaces": [{"name": name, "type": kind, "buckets": spread}

@@ -112,3 +112,9 @@ def test_nothing_is_left_behind(world, client):
 def test_what_is_no_moment_of_the_transaction_is_refused(client, sql):
     with pytest.raises(psycopg.errors.FeatureNotSupported):
         client.execute(sql)
+
+
+def test_an_error_does_not_point_into_a_text_the_client_has_not_written(client):
+    with pytest.raises(psycopg.errors.UndefinedColumn) as raised:
+        client.execute("UPDATE users SET noted = now(), nothing = 1")
+    assert raised.value.diag.statement_position is None

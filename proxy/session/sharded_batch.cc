@@ -286,7 +286,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           if (out_of_place(route->alike)) {
             fits = place(Part::Way::kShard, home_shard());
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
-                     route->kind == RouteKind::kWriteShards || route->copy) {
+                     route->kind == RouteKind::kWriteShards ||
+                     route->kind == RouteKind::kMoveRows || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
@@ -299,7 +300,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           }
           if (fits) part.writes |= route->writes;
           if (fits && part.way == Part::Way::kEverywhere) {
-            part.several_write |= route->kind == RouteKind::kWriteShards;
+            part.several_write |=
+                route->kind == RouteKind::kWriteShards || route->kind == RouteKind::kMoveRows;
           }
         }
         if (fits) {
@@ -582,6 +584,10 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     if (route->alike != Alike::kNo) plan.use = FanOutPlan::Use::kAgree;
     if (const auto held = hold_writes(shards)) return *held;
   }
+  const bool moves = route->kind == RouteKind::kMoveRows;
+  if (moves) {
+    if (const auto verdict = begin_move(*route)) return *verdict;
+  }
   if (!acquire(shards)) return Verdict::kWait;
   for (const ShardId shard : shards) note_write(shard, several_write);
   if (route->defines) note_ddl();
@@ -609,6 +615,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   store_be16(formats.data(), static_cast<std::uint16_t>(count + hidden));
   formats.append(asked).append(hidden * 2, '\0');
   plan.result_formats = std::move(formats);
+  plan.clients_text = !route->fixes_moment;
 
   if (route->split) {
     std::vector<FanOutShare> shares = shares_of(*route, *bind, *prepared, *plan.result_formats);
@@ -633,6 +640,14 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
       table.find(scope, shard_statement.text, shard_statement.types, shard_statement.settings);
   if (!statement) statement = table.add(scope, std::move(shard_statement));
 
+  if (moves) {
+    move_->insert = std::move(plan);
+    after_ = After::kMove;
+    fan_out_ = std::make_unique<FanOut>(
+        session_, *this, std::vector<ServerLink*>{&link(move_->from)}, plan_of_move());
+    fan_out_->send_extended(statement, *bind);
+    return Verdict::kTaken;
+  }
   std::vector<ServerLink*> links;
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;

@@ -72,6 +72,7 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(const Route& r
     note_write(shard, true);
     links.push_back(&link(shard));
   }
+  plan.clients_text = !fixes_moment;
   if (fixes_moment) tell_moment(links);
   if (plan.use == FanOutPlan::Use::kCommand) plan.use = FanOutPlan::Use::kSum;
   plan.order = FanOutPlan::Order::kAscending;

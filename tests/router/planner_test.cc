@@ -36,6 +36,8 @@ class Planner : public ::testing::Test {
         return "every";
       case RouteKind::kWriteShards:
         return "write";
+      case RouteKind::kMoveRows:
+        return "move";
       case RouteKind::kCopySplit:
         return "split";
       case RouteKind::kCopyMerge:
@@ -463,10 +465,10 @@ TEST_F(Planner, WritesOnSeveralShardsReadOneMoment) {
   EXPECT_TRUE(last_.fixes_moment);
   EXPECT_EQ(
       text_of("DELETE FROM countries WHERE added < pg_catalog . now ( ) - $1 RETURNING "
-              "current_timestamp(3), 'it was not now()', statement_timestamp()"),
+              "current_timestamp(3), name AS \"now()\", statement_timestamp()"),
       "DELETE FROM countries WHERE added < (SELECT " + now +
           " AS \"now\") - $1 RETURNING (SELECT " + now +
-          "::pg_catalog.timestamptz(3) AS \"current_timestamp\"), 'it was not now()', (SELECT " +
+          "::pg_catalog.timestamptz(3) AS \"current_timestamp\"), name AS \"now()\", (SELECT " +
           setting("statement_timestamp") + " AS \"statement_timestamp\")");
   for (const auto& [word, cast] : std::vector<std::pair<std::string, std::string>>{
            {"CURRENT_DATE", "::pg_catalog.date AS \"current_date\""},

@@ -86,6 +86,7 @@ Status declare_topology(const DatabaseConfig& config, TopologyBuilder& builder) 
     }
     if (!added) return added.error();
   }
+  builder.declared().moves_rows = config.on_shard_key_update == ShardKeyUpdate::kMove;
   if (!config.default_shard.empty()) {
     if (auto set = builder.set_default_home(config.default_shard); !set) return set.error();
   }

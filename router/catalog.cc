@@ -116,6 +116,27 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE (c.relkind IN ('v', 'm', 'f') OR c.relispartition) AND )" PGSHUNT_OURS R"(
 ORDER BY 1, 2)";
 
+// What would make a row that moves to another shard different from one that is updated.
+constexpr std::string_view kObstaclesQuery = R"(
+SELECT n.nspname::text, c.relname::text, o.what, o.attname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+  SELECT 'has triggers' AS what, '' AS attname
+  WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+  UNION ALL SELECT 'has rules', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+  UNION ALL SELECT 'has row security', '' WHERE c.relrowsecurity
+  UNION ALL SELECT 'has partitions or children', '' WHERE c.relhassubclass
+  UNION ALL SELECT 'is referred to by foreign keys', ''
+  WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.confrelid = c.oid AND k.contype = 'f')
+  UNION ALL
+  SELECT 'has a foreign key of which the shard key is a part', a.attname::text
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
+  WHERE k.conrelid = c.oid AND k.contype = 'f') o
+WHERE c.relkind IN ('r', 'p') AND )" PGSHUNT_OURS R"(
+ORDER BY 1, 2, 3, 4)";
+
 #undef PGSHUNT_OURS
 
 template <class Int>
@@ -162,6 +183,7 @@ constexpr std::array kQueries = {
     CatalogQuery{kFunctionsQuery, &CatalogReader::add_function_row},
     CatalogQuery{kTypesQuery, &CatalogReader::add_type_row},
     CatalogQuery{kRelationsQuery, &CatalogReader::add_relation_row},
+    CatalogQuery{kObstaclesQuery, &CatalogReader::add_obstacle_row},
 };
 
 }  // namespace
@@ -209,6 +231,15 @@ Status CatalogReader::add_key_row(Row row) {
       table.keys.push_back({std::string(row[2]), {}, row[3] == "t"});
     }
     table.keys.back().columns.emplace_back(row[4]);
+  }
+  return Ok{};
+}
+
+Status CatalogReader::add_obstacle_row(Row row) {
+  if (row.size() != 4) return not_understood();
+  for (CatalogTable& table : catalog_.tables) {
+    if (table.name != row[1] || table.schema != row[0]) continue;
+    table.move_obstacles.push_back({std::string(row[2]), std::string(row[3])});
   }
   return Ok{};
 }
@@ -295,6 +326,14 @@ void describe_catalogs(TopologyBuilder& builder, std::span<const ShardCatalog* c
     }
     table.columns = std::move(columns);
     table.keys = found->keys;
+    for (const ShardCatalog* each : catalogs) {
+      const CatalogTable* there =
+          each == nullptr ? nullptr : each->find_table(table.schema, table.name);
+      if (there == nullptr) continue;
+      for (const MoveObstacle& obstacle : there->move_obstacles) {
+        table.move_obstacles.push_back(obstacle);
+      }
+    }
   }
   topology.overloads = home.functions;
   for (const UserFunctionOverload& function : home.functions) {

@@ -23,6 +23,7 @@ class CatalogReader {
   Status add_function_row(Row row);
   Status add_type_row(Row row);
   Status add_relation_row(Row row);
+  Status add_obstacle_row(Row row);
 
   // After the last row; leaves the reader empty.
   ShardCatalog finish();

@@ -33,12 +33,6 @@ Result<std::size_t> key_position(const Query& insert, const Table& table) {
   return missing_key("INSERT", table);
 }
 
-KeyUse use_of(const Table& table) {
-  const Column* column = table.find_column(table.key_column);
-  return column != nullptr && column->type_modifier == -1 ? KeyUse::kStoredUnmodified
-                                                          : KeyUse::kStored;
-}
-
 bool has_outer_join(const FromItem& item) {
   if (item.kind == FromItem::Kind::kJoin && item.join != JoinKind::kInner) return true;
   return std::any_of(item.sides.begin(), item.sides.end(), has_outer_join);
@@ -68,6 +62,12 @@ std::optional<Pin> selected_pin(const Query& select, const Expr& expr, ShardKeyT
 }
 
 }  // namespace
+
+KeyUse stored_key_use(const Table& table) {
+  const Column* column = table.find_column(table.key_column);
+  return column != nullptr && column->type_modifier == -1 ? KeyUse::kStoredUnmodified
+                                                          : KeyUse::kStored;
+}
 
 std::vector<bool> text_parameters(const Query& insert, const Table& table,
                                   const std::vector<std::size_t>& uses) {
@@ -135,7 +135,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
     pin.keyspace = table.keyspace;
     pin.key_type = type;
     pin.source = std::move(*source);
-    pin.use = use_of(table);
+    pin.use = stored_key_use(table);
     pins.push_back(std::move(pin));
     return Ok{};
   };

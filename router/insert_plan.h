@@ -16,6 +16,9 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
                                      const Table& table, const StatementAnalysis& analysis,
                                      std::vector<std::uint16_t>& key_parameters);
 
+// How a value becomes the table's key when it is stored.
+KeyUse stored_key_use(const Table& table);
+
 // ON CONFLICT must not change the key, and its unique index must contain it: another is unique on
 // each shard only.
 Status check_on_conflict(const Query& insert, const Table& table);

@@ -9,8 +9,10 @@
 #include "router/command_plan.h"
 #include "router/copy_plan.h"
 #include "router/drift.h"
+#include "router/fixed_moments.h"
 #include "router/insert_plan.h"
 #include "router/insert_split.h"
+#include "router/move_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
 #include "router/refusal.h"
@@ -228,18 +230,21 @@ class Planner {
     if (unpinned == nullptr) {
       plan_.kind = RouteKind::kOneShard;
       if (const Status same = find_home(plan_.home); !same) return same.error();
+      if (moved_ != nullptr) return plan_moving(query);
       plan_several(query);
       plan_rows(query);
       return check_parameter_types();
     }
     plan_.pins.clear();
     if (!analysis_.writes().empty()) {
+      if (moved_ != nullptr) return unpinned_write(*unpinned);
       const bool plain =
           query.verb == QueryVerb::kUpdate || query.verb == QueryVerb::kDelete ||
           (query.verb == QueryVerb::kInsert && query.source &&
            selects_own_key(topology_, query, *analysis_.writes().front().table.table, analysis_));
-      return plain && plain_query_ ? plan_write_shards(topology_, query, analysis_, plan_)
-                                   : unpinned_write(*unpinned);
+      return plain && plain_query_
+                 ? plan_write_shards(topology_, request_.text, query, analysis_, plan_)
+                 : unpinned_write(*unpinned);
     }
     if (analysis_.has(TableClass::kUnsharded)) {
       return refusal("an unsharded table cannot be joined with a sharded table over several shards",
@@ -257,12 +262,22 @@ class Planner {
     }
   }
 
+  Status plan_moving(const Query& query) {
+    const Status planned =
+        plan_move(topology_, request_.text, query, *moved_, analysis_, request_.types, plan_);
+    if (!planned) return planned.error();
+    const KeySource& source = plan_.move->new_key.source;
+    if (source.kind == KeySource::Kind::kParameter) insert_parameters_.push_back(source.parameter);
+    return check_parameter_types();
+  }
+
   // Other rows of the same INSERT may go to other shards if nothing in them, or around them,
   // depends on where that is.
   void plan_rows(const Query& query) {
-    const Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query));
-    if (!same) plan_.rows_refusal = same.error();
     if (query.verb != QueryVerb::kInsert || !query.source || query.source->values.empty()) return;
+    Status same = check_expressions(analysis_.facts(), *analysis_.scope_of(query), Moments::kFixed);
+    if (same && plain_query_) same = fix_moments(request_.text, analysis_.facts(), plan_);
+    if (!same) plan_.rows_refusal = same.error();
     const WriteTarget& target = analysis_.writes().front();
     if (target.query == &query && target.table.table != nullptr) {
       plan_.text_parameters =
@@ -274,10 +289,11 @@ class Planner {
       return;
     }
     InsertRows rows;
+    const std::string_view text = plan_.fixes_moment ? plan_.shard_text : request_.text;
     const std::size_t row_count = query.source->values.size();
     const bool found = plain_query_ && plan_.pins.size() == row_count && !plan_.home &&
-                       find_insert_rows(request_.text, true, rows) &&
-                       rows.rows.size() == row_count && rows.same_length;
+                       find_insert_rows(text, true, rows) && rows.rows.size() == row_count &&
+                       rows.same_length;
     if (!found) return;
     // In fewer rows a parameter of open type might get another than in all of them.
     // ... and one that is used nowhere has none.
@@ -291,7 +307,7 @@ class Planner {
                                       "Declare its type when preparing, or bind it twice.");
       return;
     }
-    plan_.split = make_insert_split(request_.text, rows);
+    plan_.split = make_insert_split(text, rows);
     plan_.several = RouteKind::kWriteShards;
   }
 
@@ -304,9 +320,10 @@ class Planner {
                                    [](const Pin& pin) { return pin.is_list(); });
     if (!lists || plan_.home || !plain_query_) return;
     StatementPlanData several;
-    const Status planned = analysis_.writes().empty()
-                               ? plan_scatter(request_.text, query, analysis_, several)
-                               : plan_write_shards(topology_, query, analysis_, several);
+    const Status planned =
+        analysis_.writes().empty()
+            ? plan_scatter(request_.text, query, analysis_, several)
+            : plan_write_shards(topology_, request_.text, query, analysis_, several);
     if (!planned) {
       plan_.several_refusal = planned.error();
       return;
@@ -316,6 +333,7 @@ class Planner {
     plan_.limit = several.limit;
     plan_.offset = several.offset;
     plan_.shard_text = std::move(several.shard_text);
+    plan_.fixes_moment = several.fixes_moment;
   }
 
   Status unpinned_write(const TableUse& use) const {
@@ -331,12 +349,18 @@ class Planner {
     const Query& query = *target.query;
     const Table& table = *target.table.table;
     if (query.verb == QueryVerb::kUpdate) {
-      for (const Target& assignment : query.assignments) {
-        if (assignment.name == table.key_column) {
-          return refusal("UPDATE may not set the shard key " + quoted(table.key_column),
-                         "Delete the row and insert it anew.");
-        }
+      if (key_assignment(query, table) == nullptr) return Ok{};
+      if (!topology_.moves_rows) {
+        return refusal(
+            "UPDATE may not set the shard key " + quoted(table.key_column),
+            "Delete the row and insert it anew, or set on_shard_key_update to \"move\".");
       }
+      if (!plain_query_ || target.nested) {
+        return refusal("UPDATE may not set the shard key " + quoted(table.key_column) +
+                           " inside of another statement",
+                       "Run the UPDATE itself.");
+      }
+      moved_ = &table;
       return Ok{};
     }
     if (query.verb != QueryVerb::kInsert) return Ok{};
@@ -378,6 +402,9 @@ class Planner {
                          ", a shard key, is open and it is used elsewhere too",
                      "Declare its type when preparing, or use a parameter of its own for the key.");
     };
+    if (plan_.move) {
+      if (const Status ok = check(plan_.move->new_key.source); !ok) return ok.error();
+    }
     for (const Pin& pin : plan_.pins) {
       if (const Status ok = check(pin.source); !ok) return ok.error();
       if (!pin.more) continue;
@@ -420,13 +447,13 @@ class Planner {
     if (const Status same = check_same_everywhere(); !same) return same.error();
     plan_.kind = RouteKind::kEveryShard;
     plan_.write_lock = write_lock(table);
-    return Ok{};
+    return fix_moments(request_.text, facts, plan_);
   }
 
   // Every expression must give the same value on every shard.
   Status check_same_everywhere() const {
     const StatementFacts& facts = analysis_.facts();
-    const std::string* const findings[] = {&facts.moment,           &facts.local_function,
+    const std::string* const findings[] = {&facts.other_moment,     &facts.local_function,
                                            &facts.reading_function, &facts.unknown_function,
                                            &facts.unknown_operator, &facts.system_column,
                                            &facts.oid_type,         &facts.aggregate,
@@ -545,7 +572,8 @@ class Planner {
   StatementAnalysis analysis_;
   StatementPlanData plan_;
   std::vector<std::uint16_t> insert_parameters_;
-  bool plain_query_ = true;  // not inside EXPLAIN, COPY or DECLARE
+  const Table* moved_ = nullptr;  // an UPDATE sets its key
+  bool plain_query_ = true;       // not inside EXPLAIN, COPY or DECLARE
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "router/copy_plan.h"
 #include "router/key_array.h"
 #include "router/key_location.h"
+#include "router/move_plan.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -146,6 +147,36 @@ Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& pl
                            ParameterValues& values, const RouterSession& session,
                            BindContext& context);
 
+// The old key's shard is the one chosen: is the new key's another?
+Result<Route> bind_move(const Topology& topology, const StatementPlanData& plan,
+                        ParameterValues& values, const RouterSession& session,
+                        BindContext& context) {
+  Route route;
+  route.writes = true;
+  route.move_from = context.chosen.front();
+  const Pin& new_key = plan.move->new_key;
+  if (const Status added =
+          add_source(topology, new_key, new_key.source, values, session, context, context.chosen);
+      !added) {
+    return added.error();
+  }
+  if (!context.lookups.empty()) {
+    route.kind = RouteKind::kLookup;
+    route.lookups = context.lookups;
+    return route;
+  }
+  route.shards = context.chosen;
+  route.kind = context.chosen.size() == 1 ? RouteKind::kOneShard : RouteKind::kMoveRows;
+  if (route.kind == RouteKind::kOneShard) return route;
+  if (!session.exact_floats || session.embeds_ascii) {
+    return refusal(
+        "rows cannot be moved to another shard under this extra_float_digits or client_encoding",
+        "Reset them, or delete the row and insert it anew.");
+  }
+  route.move = plan.move;
+  return route;
+}
+
 Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& plan,
                           ParameterValues& values, const RouterSession& session,
                           BindContext& context) {
@@ -176,6 +207,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
   }
   route.shards = chosen;
   if (chosen.empty()) return route;  // no row can match: any shard will say so
+  if (plan.move) return bind_move(topology, plan, values, session, context);
   if (chosen.size() == 1) {
     route.kind = RouteKind::kOneShard;
     return route;
@@ -188,6 +220,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
     return scatter;
   }
   route.kind = plan.several;
+  route.fixes_moment = plan.fixes_moment;
   return route;
 }
 
@@ -333,7 +366,8 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
     case RouteKind::kWriteShards:
-    case RouteKind::kLookup:  // never planned
+    case RouteKind::kMoveRows:  // never planned, and
+    case RouteKind::kLookup:
       break;
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:
@@ -345,11 +379,13 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   if (plan.kind == RouteKind::kEveryShard) {
     route.shards = topology.all_shards;
     route.write_lock = plan.write_lock;
+    route.fixes_moment = plan.fixes_moment;
   }
   if (plan.kind == RouteKind::kWriteShards) {
     route.shards = topology.all_shards;
     route.alike = plan.alike;
     route.defines = plan.defines;
+    route.fixes_moment = plan.fixes_moment;
   }
   if (plan.kind == RouteKind::kHomeShard) route.shards = std::span(topology.all_shards).first(1);
   return route;

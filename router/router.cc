@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "router/bounded_cache.h"
+#include "router/fixed_moments.h"
 #include "router/insert_rows.h"
 #include "router/insert_split.h"
 #include "router/moment_words.h"
@@ -210,12 +211,18 @@ class Router::Impl {
     used_.clear();
     row_lookups_.clear();
     std::optional<Error> refused;
+    bool fixes_moment = false;
     for (std::size_t i = 0; i < rows_.rows.size(); ++i) {
       auto route = route_row(before, rows_.row(statement, i), behind, session);
       if (!route) return route.error();
+      fixes_moment |= bound_ != nullptr && bound_->fixes_moment;
       if (route->kind == RouteKind::kEveryShard) {
         if (i + 1 < rows_.rows.size()) continue;
         route->sql = {};
+        if (!fixes_moment) return route;
+        rendered_ = with_fixed_moments(statement, session.standard_conforming_strings);
+        route->sql = rendered_;
+        route->fixes_moment = true;
         return route;
       }
       if (route->kind == RouteKind::kLookup) {
@@ -244,6 +251,12 @@ class Router::Impl {
     if (refused) return *refused;
     if (const Status same = check_moments(statement, session); !same) return same.error();
     deal_rows(statement);
+    if (fixes_moment) {
+      for (std::string& text : texts_) {
+        text = with_fixed_moments(text, session.standard_conforming_strings);
+      }
+      route.fixes_moment = true;
+    }
     route.texts = texts_;
     route.row_order = row_shards_;
     return route;

@@ -21,6 +21,7 @@ namespace pgshunt {
 
 struct CopyPlan;      // router/copy_plan.h
 struct InsertSplit;   // router/insert_split.h
+struct MovePlan;      // router/move_plan.h
 class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
 
 enum class RouteKind : std::uint8_t {
@@ -32,6 +33,8 @@ enum class RouteKind : std::uint8_t {
                  // counts
   kWriteShards,  // a write on each of `shards` to its own rows, all or none: tags are summed, rows
                  // of RETURNING are those of all
+  kMoveRows,     // an UPDATE of the shard key that takes rows from `move_from` to the other of
+                 // `shards`, by `move`
   kCopySplit,    // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
   kCopyMerge,    // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
   kLookup,       // the directory must be asked for `lookups` first; then route it again
@@ -64,10 +67,15 @@ struct Route {
   // next call.
   std::span<const std::string> texts;
   std::span<const std::uint16_t> row_order;
+  // A write on several shards, whose text reads the settings of router/fixed_moments.h.
+  bool fixes_moment = false;
   Alike alike = Alike::kNo;  // kWriteShards
   bool defines = false;      // the schema changes
   // The same from bind(), with row_order: what to make the texts of. Valid as long as the plan.
   const InsertSplit* split = nullptr;
+  // kMoveRows only; `move` lives as long as it is held.
+  std::shared_ptr<const MovePlan> move;
+  ShardId move_from = 0;
   // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
   std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.

@@ -160,7 +160,7 @@ std::string give_shard_key(const TableScope& scope) {
   return "Give the shard key of every table.";
 }
 
-Status check_expressions(const StatementFacts& facts, const TableScope& scope) {
+Status check_expressions(const StatementFacts& facts, const TableScope& scope, Moments moments) {
   struct Finding {
     const std::string& name;
     const char* why;
@@ -182,8 +182,9 @@ Status check_expressions(const StatementFacts& facts, const TableScope& scope) {
           give_shard_key(scope));
     }
   }
-  if (!facts.moment.empty()) {
-    return refusal(facts.moment +
+  const std::string& moment = moments == Moments::kFixed ? facts.other_moment : facts.moment;
+  if (!moment.empty()) {
+    return refusal(moment +
                        " over several shards is not supported: every shard would read "
                        "its own clock",
                    "Pass the time as a parameter or constant, or give the shard key.");
@@ -191,11 +192,11 @@ Status check_expressions(const StatementFacts& facts, const TableScope& scope) {
   return Ok{};
 }
 
-Status check_scatter(const Query& query, const StatementAnalysis& analysis) {
+Status check_scatter(const Query& query, const StatementAnalysis& analysis, Moments moments) {
   const TableScope& scope = *analysis.scope_of(query);
   if (const Status ok = check_clauses(query, analysis.facts(), scope); !ok) return ok.error();
   if (const Status ok = check_rows_are_partitioned(query.from, scope); !ok) return ok.error();
-  return check_expressions(analysis.facts(), scope);
+  return check_expressions(analysis.facts(), scope, moments);
 }
 
 Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,

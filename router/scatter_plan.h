@@ -2,6 +2,7 @@
 // their answers become one?
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,12 +18,16 @@ namespace pgshunt {
 Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,
                     StatementPlanData& out);
 
+// now() and its kin: refused, or made the same everywhere by fix_moments().
+enum class Moments : std::uint8_t { kRefused, kFixed };
+
 // May every shard select for its own rows, if their order is of no account?
-Status check_scatter(const Query& query, const StatementAnalysis& analysis);
+Status check_scatter(const Query& query, const StatementAnalysis& analysis,
+                     Moments moments = Moments::kRefused);
 
 // Must every shard find the same values for the expressions of a statement, given the same row? If
 // not, an Error names the first that differs.
-Status check_expressions(const StatementFacts& facts, const TableScope& scope);
+Status check_expressions(const StatementFacts& facts, const TableScope& scope, Moments moments);
 
 // Hints all say the same first thing: with the key, everything works.
 std::string give_shard_key(const TableScope& scope);

@@ -27,6 +27,7 @@ struct CatalogTable {
   std::string name;
   std::vector<CatalogColumn> columns;  // in attribute order, dropped ones left out
   std::vector<UniqueKey> keys;         // by name
+  std::vector<MoveObstacle> move_obstacles;
   friend bool operator==(const CatalogTable&, const CatalogTable&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "router/builtin.h"
+#include "router/fixed_moments.h"
 #include "router/moment_words.h"
 
 namespace pgshunt {
@@ -164,7 +165,7 @@ void StatementAnalysis::note_function(const Expr& call) {
     case FunctionClass::kPortable:
       break;
     case FunctionClass::kMoment:
-      note(facts_.moment, name);
+      note_moment(call, name);
       break;
     case FunctionClass::kAggregate:
       if (!call.windowed) note(facts_.aggregate, name);
@@ -181,6 +182,21 @@ void StatementAnalysis::note_function(const Expr& call) {
     case FunctionClass::kUnknown:
       note(facts_.unknown_function, name);
       break;
+  }
+}
+
+void StatementAnalysis::note_moment(const Expr& expr, const std::string& name) {
+  note(facts_.moment, name);
+  bool fixable = expr.kind == ExprKind::kSqlValue;
+  if (expr.kind == ExprKind::kFunction) {
+    // A function of the user's by that name may be the one that is meant.
+    fixable = is_fixable_moment(expr.names.back()) && expr.args.empty() &&
+              (expr.names.size() == 2 || !topology_.find_user_function(expr.names.back()));
+  }
+  if (fixable && expr.location >= 0) {
+    facts_.moment_calls.push_back(static_cast<std::size_t>(expr.location));
+  } else {
+    note(facts_.other_moment, name);
   }
 }
 
@@ -201,7 +217,7 @@ Status StatementAnalysis::walk(const Expr& expr, const TableScope* scope, const 
       break;
     case ExprKind::kConstant:
       if (expr.constant == ConstantKind::kString && names_a_moment(expr.text)) {
-        note(facts_.moment, "'" + expr.text + "'");
+        note_moment(expr, "'" + expr.text + "'");
       }
       break;
     case ExprKind::kCast:
@@ -216,7 +232,11 @@ Status StatementAnalysis::walk(const Expr& expr, const TableScope* scope, const 
       note_function(expr);
       break;
     case ExprKind::kSqlValue:
-      note(expr.text == "CURRENT_TIMESTAMP" ? facts_.moment : facts_.local_function, expr.text);
+      if (expr.text == "CURRENT_TIMESTAMP") {
+        note_moment(expr, expr.text);
+      } else {
+        note(facts_.local_function, expr.text);
+      }
       break;
     case ExprKind::kDefault:
       facts_.has_default = true;

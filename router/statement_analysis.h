@@ -23,6 +23,10 @@ struct StatementFacts {
   std::vector<const Expr*> set_configs;  // calls of set_config()
   std::string local_function;
   std::string moment;  // now() or CURRENT_TIMESTAMP, or a literal such as 'today'
+  // The same, but for those that can be one moment on all shards (router/fixed_moments.h), whose
+  // places in the text are in `moment_calls`.
+  std::string other_moment;
+  std::vector<std::size_t> moment_calls;
   std::string aggregate;
   std::string window;
   std::string system_column;
@@ -80,6 +84,7 @@ class StatementAnalysis {
   Status walk_from(const FromItem& item, const TableScope* scope, const Names& ctes);
   void note_table(const TableName& name, const Names& ctes, bool may_be_cte);
   void note_function(const Expr& call);
+  void note_moment(const Expr& expr, const std::string& name);
 
   const Topology& topology_;
   const SearchPath* path_;

@@ -16,6 +16,8 @@
 
 namespace pgshunt {
 
+struct MovePlan;  // router/move_plan.h
+
 // One end of `key = value`: the value that places a table's rows, still to be bound; or of
 // `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
 struct Pin {
@@ -80,6 +82,8 @@ struct StatementPlanData {
   bool defines = false;                  // kWriteShards
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
+  std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
+  bool fixes_moment = false;             // of shard_text, and of each row's text: see Route
   // Names a table without its schema: good only under the search path it was planned under.
   bool unqualified = false;
   std::string search_path;  // SearchPath::text() of that; empty: the topology's
@@ -99,7 +103,7 @@ class StatementPlan {
   // The client's text and declared parameter types, as given to prepare().
   std::string_view text() const { return text_; }
   const std::vector<std::uint32_t>& types() const { return types_; }
-  // What to Parse on servers: differs from text() only for a scatter.
+  // What to Parse on servers that do it together: text() for most.
   std::string_view shard_text() const {
     return data_.shard_text.empty() ? std::string_view(text_) : data_.shard_text;
   }

@@ -76,6 +76,14 @@ struct UniqueKey {
   friend bool operator==(const UniqueKey&, const UniqueKey&) = default;
 };
 
+// Why rows of a table cannot be moved to another shard by deleting them here and inserting them
+// there: somebody would see the difference.
+struct MoveObstacle {
+  std::string what;    // "has triggers"
+  std::string column;  // only if this is the key; empty: whatever the key
+  friend bool operator==(const MoveObstacle&, const MoveObstacle&) = default;
+};
+
 struct Table {
   std::string schema;
   std::string name;
@@ -86,7 +94,8 @@ struct Table {
   // In attribute order, dropped ones left out. Empty: not known; statements whose plan needs them
   // (INSERT without a column list, ORDER BY a text column, ...) are refused with a hint.
   std::vector<Column> columns;
-  std::vector<UniqueKey> keys;  // as far as the catalog is known
+  std::vector<UniqueKey> keys;               // as far as the catalog is known
+  std::vector<MoveObstacle> move_obstacles;  // of all shards; the same
 
   // Null if there is no such column, or no columns are known.
   const Column* find_column(std::string_view column) const;
@@ -146,6 +155,7 @@ struct Topology {
   std::vector<std::string> search_path{"public"};
   // Where a table that is not declared lives; unset: such a table is an error.
   std::optional<ShardId> default_home;
+  bool moves_rows = false;  // UPDATE may set a shard key
   // Functions outside pg_catalog, sorted by name. Empty: not known.
   std::vector<UserFunction> user_functions;
   // Views, foreign tables and partitions: what they show is not to be seen from their name,

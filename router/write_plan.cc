@@ -3,6 +3,7 @@
 #include <string>
 
 #include "router/distribution.h"
+#include "router/fixed_moments.h"
 #include "router/insert_plan.h"
 #include "router/refusal.h"
 #include "router/scatter_plan.h"
@@ -41,7 +42,7 @@ Status check_defaults(const Query& query, const StatementFacts& facts, const Tab
   return Ok{};
 }
 
-Status plan_insert_select(const Topology& topology, const Query& query,
+Status plan_insert_select(const Topology& topology, std::string_view text, const Query& query,
                           const StatementAnalysis& analysis, StatementPlanData& out) {
   const Query& source = *query.source;
   const Table& table = *analysis.writes().front().table.table;
@@ -60,19 +61,19 @@ Status plan_insert_select(const Topology& topology, const Query& query,
     return refusal("an unsharded table cannot be used in a write over several shards",
                    give_shard_key(scope));
   }
-  if (const Status ok = check_scatter(source, analysis); !ok) return ok.error();
+  if (const Status ok = check_scatter(source, analysis, Moments::kFixed); !ok) return ok.error();
   out.kind = RouteKind::kWriteShards;
-  return Ok{};
+  return fix_moments(text, analysis.facts(), out);
 }
 
 }  // namespace
 
-Status plan_write_shards(const Topology& topology, const Query& query,
+Status plan_write_shards(const Topology& topology, std::string_view text, const Query& query,
                          const StatementAnalysis& analysis, StatementPlanData& out) {
   const StatementFacts& facts = analysis.facts();
   if (query.verb == QueryVerb::kInsert && query.source && query.source->values.empty() &&
       analysis.writes().size() == 1) {
-    return plan_insert_select(topology, query, analysis, out);
+    return plan_insert_select(topology, text, query, analysis, out);
   }
   const TableScope& scope = *analysis.scope_of(query);
   const bool plain = (query.verb == QueryVerb::kUpdate || query.verb == QueryVerb::kDelete) &&
@@ -100,11 +101,11 @@ Status plan_write_shards(const Topology& topology, const Query& query,
   if (const Status ok = check_rows_are_partitioned(query.from, scope, true); !ok) {
     return ok.error();
   }
-  if (const Status ok = check_expressions(facts, scope); !ok) return ok.error();
+  if (const Status ok = check_expressions(facts, scope, Moments::kFixed); !ok) return ok.error();
   const Table& table = *analysis.writes().front().table.table;
   if (const Status ok = check_defaults(query, facts, table); !ok) return ok.error();
   out.kind = RouteKind::kWriteShards;
-  return Ok{};
+  return fix_moments(text, facts, out);
 }
 
 }  // namespace pgshunt

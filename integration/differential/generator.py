@@ -362,11 +362,45 @@ def _(choose):
 
 @statement_class("clocks in reference tables")
 def _(choose):
-    moment = choose.some("now()", "'now'", "E'n\\x6fw'", "'no'\n'w'", "U&'n\\006fw'", "CURRENT_TIMESTAMP", "'today'",
+    moment = choose.some("clock_timestamp()", "'now'", "E'n\\x6fw'", "'no'\n'w'", "U&'n\\006fw'", "'today'",
                          "E'\\x74oday'", "$$now$$", "'2024-01-01 00:00+00'", "'now'::timestamptz", "'NOW'")
     if choose.chance(0.2):
         return Step("UPDATE countries SET since = $1::text::timestamptz", [Value("now", "text")])
     return Step(f"UPDATE countries SET since = {moment}")
+
+
+@statement_class("updates of shard keys")
+def _(choose):
+    text = Text()
+    old, new = text.value(choose.user()), text.value(choose.user())
+    number = text.value(choose.number())
+    return Step(choose.some(
+        f"UPDATE posts SET user_id = {new}, likes = likes + {number} WHERE user_id = {old} AND id <> 2 RETURNING *",
+        f"UPDATE posts AS p SET user_id = {new} WHERE p.user_id = {old} AND p.likes > {number} RETURNING p.body, upper(body)",
+        f"UPDATE users SET name = 'moved', id = {new} WHERE id = {old} RETURNING id, noted, ratio, doc AS d",
+        f"UPDATE users SET id = {new} WHERE id = {old}",
+        f"UPDATE users SET id = {new}, nick = name || nick || 'longer than it may be' WHERE {old} = id",
+        f"UPDATE users SET id = {new} WHERE id IN ({old}, 3)", f"UPDATE users SET id = {new} WHERE score > {number}",
+        f"UPDATE users SET id = id + {number} WHERE id = {old}"),
+        text.values)
+
+
+@statement_class("one moment on all shards")
+def _(choose):
+    # What does not depend on when it runs.
+    text = Text()
+    number = text.value(choose.number())
+    zero = choose.some("now() - CURRENT_TIMESTAMP", "transaction_timestamp() - pg_catalog.now()",
+                       "LOCALTIMESTAMP - now()::timestamp", "localtime(2) - now()::time(2)",
+                       "least(statement_timestamp() - now(), '0')")
+    always = choose.some("CURRENT_DATE = now()::date", "current_timestamp(1) = now()::timestamptz(1)",
+                         "CURRENT_TIME = now()::timetz", "statement_timestamp() >= now()")
+    return Step(choose.some(
+        f"UPDATE users SET span = {zero}, active = {always} WHERE score > {number} RETURNING id, span, active",
+        f"UPDATE countries SET people = CASE WHEN {always} THEN people END, since = to_timestamp(0) + ({zero})",
+        f"INSERT INTO users (id, span, active) VALUES ({choose.user()}, {zero}, {always}), (90, {zero}, {always}), "
+        f"(91, '1 s', now() > now()) ON CONFLICT (id) DO UPDATE SET span = {zero}, score = {number}",
+        f"DELETE FROM posts WHERE {always} AND likes > {number} RETURNING {zero} AS nothing, user_id"), text.values)
 
 
 @statement_class("errors")

@@ -79,7 +79,7 @@ def configuration(servers):
         "users": {SUPERUSER: {"password": PASSWORD}},
         "databases": {PARTS: {
             "directory": "keys",
-            "on_cross_shard_write": "one_phase",
+            "on_cross_shard_write": "one_phase", "on_shard_key_update": "move",
             "shards": [{"name": server.name, "host": server.host, "port": server.port, "dbname": PARTS}
                        for server in servers],
             "keyspaces": [{"name": name, "type": kind,

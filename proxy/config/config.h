@@ -26,6 +26,7 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 enum class PinPolicy : std::uint8_t { kAllow, kRefuse };
 // What a transaction that writes on a second shard meets.
 enum class CrossShardWrite : std::uint8_t { kTwoPhase, kRefuse, kOnePhase };
+enum class ShardKeyUpdate : std::uint8_t { kRefuse, kMove };
 
 struct TlsConfig {
   SslMode mode = SslMode::kPrefer;
@@ -159,6 +160,7 @@ struct DatabaseConfig {
   std::string connect_query;  // run on every new server connection
   std::string application_name;
   CrossShardWrite on_cross_shard_write = CrossShardWrite::kTwoPhase;
+  ShardKeyUpdate on_shard_key_update = ShardKeyUpdate::kRefuse;
   // Where a table that `tables` does not name lives; empty: such a table is an error.
   std::string default_shard;
   std::string directory;  // folder of the keys of its directory keyspaces, if it has any

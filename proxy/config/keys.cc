@@ -231,6 +231,8 @@ constexpr KeySpec<DatabaseConfig> kDatabase[] = {
      "Of server connections whose client names none."},
     {"on_cross_shard_write", &DatabaseConfig::on_cross_shard_write, kAny, kReload,
      "What a transaction that writes on a second shard meets."},
+    {"on_shard_key_update", &DatabaseConfig::on_shard_key_update, kAny, kReload,
+     "What an UPDATE that sets the shard key meets."},
     {"default_shard", &DatabaseConfig::default_shard, kAny, kReload,
      "Where tables live that are not listed; empty refuses them."},
 };

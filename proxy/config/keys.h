@@ -16,11 +16,12 @@
 namespace pgshunt {
 
 template <class T>
-using KeyField = std::variant<bool T::*, std::uint16_t T::*, std::uint32_t T::*,
-                              std::optional<std::uint32_t> T::*, Seconds T::*, std::string T::*,
-                              std::vector<std::string> T::*, PoolMode T::*,
-                              std::optional<PoolMode> T::*, SslMode T::*, AuthMethod T::*,
-                              LogFormat T::*, PinPolicy T::*, CrossShardWrite T::*, KeyType T::*>;
+using KeyField =
+    std::variant<bool T::*, std::uint16_t T::*, std::uint32_t T::*,
+                 std::optional<std::uint32_t> T::*, Seconds T::*, std::string T::*,
+                 std::vector<std::string> T::*, PoolMode T::*, std::optional<PoolMode> T::*,
+                 SslMode T::*, AuthMethod T::*, LogFormat T::*, PinPolicy T::*,
+                 CrossShardWrite T::*, ShardKeyUpdate T::*, KeyType T::*>;
 
 enum class Change : std::uint8_t { kReload, kRestart };
 

@@ -154,7 +154,8 @@ void check_plain(TableReader& table, const DatabaseConfig& database) {
     table.error("shards", "are " + std::to_string(database.shards.size()) +
                               ", but there are no keyspaces to spread rows over them");
   }
-  for (const char* key : {"tables", "default_shard", "on_cross_shard_write", "directory"}) {
+  for (const char* key :
+       {"tables", "default_shard", "on_cross_shard_write", "on_shard_key_update", "directory"}) {
     if (table.has(key)) {
       table.error(key, "needs [[" + table.path_of("keyspaces") +
                            "]]: without one the database is plain, and statements are not routed");

@@ -29,6 +29,10 @@ constexpr EnumName<PinPolicy> kPinPolicies[] = {
     {"allow", PinPolicy::kAllow},
     {"refuse", PinPolicy::kRefuse},
 };
+constexpr EnumName<ShardKeyUpdate> kShardKeyUpdates[] = {
+    {"refuse", ShardKeyUpdate::kRefuse},
+    {"move", ShardKeyUpdate::kMove},
+};
 constexpr EnumName<CrossShardWrite> kCrossShardWrites[] = {
     {"two_phase", CrossShardWrite::kTwoPhase},
     {"refuse", CrossShardWrite::kRefuse},
@@ -80,6 +84,7 @@ std::span<const EnumName<AuthMethod>> names_of(AuthMethod) { return kAuthMethods
 std::span<const EnumName<LogFormat>> names_of(LogFormat) { return kLogFormats; }
 std::span<const EnumName<PinPolicy>> names_of(PinPolicy) { return kPinPolicies; }
 std::span<const EnumName<CrossShardWrite>> names_of(CrossShardWrite) { return kCrossShardWrites; }
+std::span<const EnumName<ShardKeyUpdate>> names_of(ShardKeyUpdate) { return kShardKeyUpdates; }
 std::span<const EnumName<KeyType>> names_of(KeyType) { return kKeyTypes; }
 std::span<const EnumName<Strategy>> names_of(Strategy) { return kStrategies; }
 std::span<const EnumName<NewKeys>> names_of(NewKeys) { return kNewKeys; }

@@ -22,6 +22,7 @@ std::span<const EnumName<AuthMethod>> names_of(AuthMethod);
 std::span<const EnumName<LogFormat>> names_of(LogFormat);
 std::span<const EnumName<PinPolicy>> names_of(PinPolicy);
 std::span<const EnumName<CrossShardWrite>> names_of(CrossShardWrite);
+std::span<const EnumName<ShardKeyUpdate>> names_of(ShardKeyUpdate);
 std::span<const EnumName<KeyType>> names_of(KeyType);
 std::span<const EnumName<Strategy>> names_of(Strategy);
 std::span<const EnumName<NewKeys>> names_of(NewKeys);

@@ -5,6 +5,7 @@
 #include "protocol/backend.h"
 #include "router/key_encoding.h"
 #include "router/key_type.h"
+#include "router/move_plan.h"
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
@@ -24,6 +25,8 @@ std::string_view name_of(const Route& route) {
       return "write of every shard's copy";
     case RouteKind::kWriteShards:
       return route.alike == Alike::kNo ? "write of several shards" : "command on several shards";
+    case RouteKind::kMoveRows:
+      return "move of rows between shards";
     case RouteKind::kCopySplit:
       return "COPY FROM spread over shards";
     case RouteKind::kCopyMerge:
@@ -50,6 +53,8 @@ std::string_view reason_of(const Route& route) {
       return route.alike == Alike::kNo
                  ? "every shard writes its own rows, one shard after the other"
                  : "every shard does the same";
+    case RouteKind::kMoveRows:
+      return "the new shard key is another shard's";
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:
       return "rows are on several shards";
@@ -104,6 +109,7 @@ std::vector<Sent> sent_of(const Route& route, std::string_view statement,
   for (std::size_t i = 0; i < route.shards.size(); ++i) {
     std::string_view text = route.sql.empty() ? statement : route.sql;
     if (i < route.texts.size()) text = route.texts[i];
+    if (route.move && route.shards[i] != route.move_from) text = route.move->insert;
     out.push_back({topology.shards[route.shards[i]].name, text});
   }
   return out;

@@ -263,7 +263,14 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
   if (plan_.use == FanOutPlan::Use::kSum && ours) {
     const bool description = type == backend::kRowDescription || type == backend::kNoData;
     if (description && plan_.describe && &source == &sources_.front()) reply_.append(frame);
-    if (type == backend::kDataRow) source.rows.append(frame);
+    if (type == backend::kDataRow && !failed_) source.rows.append(frame);
+    if (plan_.most_bytes != 0 && source.rows.size() > plan_.most_bytes && !failed_) {
+      set_failed({sqlstate::kProgramLimitExceeded,
+                  "the rows of this statement are too large to be moved to another shard at once",
+                  "Move fewer rows in one statement, or delete and insert them."},
+                 &source);
+      source.rows.clear();
+    }
     if (type == backend::kCommandComplete) {
       // Its number of rows is the last word; "INSERT 0 5" has a zero before it.
       const std::string_view tag = body.substr(0, body.find('\0'));
@@ -272,7 +279,7 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
       if (blank != std::string_view::npos) {
         std::from_chars(tag.data() + blank + 1, tag.data() + tag.size(), affected);
       }
-      tag_ = tag.substr(0, blank);
+      tag_ = plan_.tag.empty() ? tag.substr(0, blank) : plan_.tag;
       affected_ += affected;
     }
   }
@@ -478,8 +485,9 @@ void FanOut::keep_error_fields(std::string_view body) {
     const std::string_view field = body.substr(0, end + 1);
     ordinary |= field.front() == kSeverity && field.substr(1, end - 1) == "ERROR";
     const bool clients_text =
-        plan_.use == FanOutPlan::Use::kAgree ||
-        (plan_.use == FanOutPlan::Use::kSum && sources_.front().message.empty());
+        plan_.clients_text &&
+        (plan_.use == FanOutPlan::Use::kAgree ||
+         (plan_.use == FanOutPlan::Use::kSum && sources_.front().message.empty()));
     if (field.front() != kPosition || clients_text) fields.append(field);
     body.remove_prefix(end + 1);
   }

@@ -50,6 +50,8 @@ struct FanOutPlan {
   Order order = Order::kTogether;
   MergeSpec merge;
   RowWindow window;
+  // Positions in the shards' errors are the client's: all of them run its own text.
+  bool clients_text = true;
   // Extended protocol: what the client is owed before the rows, and whether it asked for their
   // description.
   std::string preface;
@@ -58,6 +60,10 @@ struct FanOutPlan {
   std::vector<std::uint16_t> row_order;
   // Result formats of the Bind, as sent to the shards; nothing for a simple query.
   std::optional<std::string> result_formats;
+  // kSum: more of RETURNING than that is an error; 0: no limit.
+  std::size_t most_bytes = 0;
+  // kSum: the reply's command; empty: the servers' own.
+  std::string_view tag;
   // The client's Execute asks for no more rows than that; 0: for all.
   std::uint32_t max_rows = 0;
 };
@@ -95,6 +101,8 @@ class FanOut final : public BackendDriver {
   // The connection to a shard is gone: a transaction there is lost.
   bool broken() const { return broken_; }
   std::uint64_t rows() const { return rows_; }
+  // kSum: what the tags say together.
+  std::uint64_t affected() const { return affected_; }
   // How many shards have done it before the first that failed.
   std::size_t shards_done() const { return shards_done_; }
   // kAgree: the first shard's messages up to and with CommandComplete. kSum: the same of all.

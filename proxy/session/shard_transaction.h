@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +15,12 @@ namespace pgshunt {
 
 class ShardTransaction {
  public:
+  using SystemClock = std::chrono::system_clock;
+
   bool open() const { return open_; }
+  // What now() is where several shards have to agree on it: when it was begun here, which is before
+  // any shard has heard of it.
+  SystemClock::time_point began_at() const { return began_at_; }
   // An error was reported inside it: only its end is listened to.
   bool failed() const { return failed_; }
   void fail() { failed_ = true; }
@@ -22,6 +28,7 @@ class ShardTransaction {
   void begin(std::string_view statement) {
     *this = {};
     open_ = true;
+    began_at_ = SystemClock::now();
     prelude_.push_back({Said::kMode, {}, std::string(statement)});
   }
   // What a pipeline does up to its Sync, where its first half must not be committed without the
@@ -39,6 +46,7 @@ class ShardTransaction {
     std::erase_if(modes, [](const Said& said) { return said.kind != Said::kMode; });
     *this = {};
     open_ = true;
+    began_at_ = SystemClock::now();
     prelude_ = std::move(modes);
   }
 
@@ -115,6 +123,7 @@ class ShardTransaction {
   bool open_ = false;
   bool failed_ = false;
   bool implicit_ = false;
+  SystemClock::time_point began_at_{};
   std::vector<Said> prelude_;
   std::vector<ShardId> shards_;
   std::vector<ShardId> writers_;

@@ -318,7 +318,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           if (out_of_place(route->alike)) {
             fits = place(Part::Way::kShard, home_shard());
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
-                     route->kind == RouteKind::kWriteShards || route->copy) {
+                     route->kind == RouteKind::kWriteShards ||
+                     route->kind == RouteKind::kMoveRows || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
@@ -331,7 +332,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           }
           if (fits) part.writes |= route->writes;
           if (fits && part.way == Part::Way::kEverywhere) {
-            part.several_write |= route->kind == RouteKind::kWriteShards;
+            part.several_write |=
+                route->kind == RouteKind::kWriteShards || route->kind == RouteKind::kMoveRows;
           }
         }
         if (fits) {
@@ -619,6 +621,10 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     if (route->alike != Alike::kNo) plan.use = FanOutPlan::Use::kAgree;
     if (const auto held = hold_writes(shards)) return *held;
   }
+  const bool moves = route->kind == RouteKind::kMoveRows;
+  if (moves) {
+    if (const auto verdict = begin_move(*route)) return *verdict;
+  }
   if (!acquire(shards)) return Verdict::kWait;
   for (const ShardId shard : shards) note_write(shard, several_write);
   if (route->defines) note_ddl();
@@ -646,12 +652,14 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   store_be16(formats.data(), static_cast<std::uint16_t>(count + hidden));
   formats.append(asked).append(hidden * 2, '\0');
   plan.result_formats = std::move(formats);
+  plan.clients_text = !route->fixes_moment;
 
   if (route->split) {
     std::vector<FanOutShare> shares = shares_of(*route, *bind, *prepared, *plan.result_formats);
     plan.row_order.assign(route->row_order.begin(), route->row_order.end());
     std::vector<ServerLink*> links;
     for (const ShardId shard : shards) links.push_back(&link(shard));
+    if (route->fixes_moment) tell_moment(links);
     after_ = After::kReply;
     fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
     fan_out_->send_shares(std::move(shares), bind->portal);
@@ -669,10 +677,19 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
       table.find(scope, shard_statement.text, shard_statement.types, shard_statement.settings);
   if (!statement) statement = table.add(scope, std::move(shard_statement));
 
+  if (moves) {
+    move_->insert = std::move(plan);
+    after_ = After::kMove;
+    fan_out_ = std::make_unique<FanOut>(
+        session_, *this, std::vector<ServerLink*>{&link(move_->from)}, plan_of_move());
+    fan_out_->send_extended(statement, *bind);
+    return Verdict::kTaken;
+  }
   std::vector<ServerLink*> links;
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
   if (writes) begin_write_everywhere(links, route->write_lock);
+  if (route->fixes_moment) tell_moment(links);
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
   fan_out_->send_extended(statement, *bind);
   return Verdict::kTaken;

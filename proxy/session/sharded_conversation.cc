@@ -245,11 +245,12 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   }
   if (route->kind == RouteKind::kWriteShards) {
     std::vector<std::string> texts(route->texts.begin(), route->texts.end());
-    if (texts.empty()) texts.emplace_back(statement.text);
+    if (texts.empty()) texts.emplace_back(route->sql.empty() ? statement.text : route->sql);
     FanOutPlan plan;
     plan.row_order.assign(route->row_order.begin(), route->row_order.end());
-    return write_on_shards(route->shards, std::move(texts), std::move(plan));
+    return write_on_shards(*route, std::move(texts), std::move(plan));
   }
+  if (route->kind == RouteKind::kMoveRows) return move_rows(*route, route->sql);
   const ShardId shard = shard_of(*route, statement.effects);
   if (route->writes) {
     if (const auto held = hold_write({&shard, 1})) return *held;
@@ -343,6 +344,7 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   if (route.merge) plan.merge = *route.merge;
   plan.window = route.window;
   const std::string text(sql);
+  const bool fixes_moment = route.fixes_moment;
   if (writes && in_two_phases()) {
     if (const auto held = hold_write(shards)) return *held;
   }
@@ -351,6 +353,8 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
   if (writes) begin_write_everywhere(links, route.write_lock);
+  plan.clients_text = !fixes_moment;
+  if (fixes_moment) tell_moment(links);
   begin_fan_out(std::move(links), std::move(plan), text);
   return Verdict::kTaken;
 }

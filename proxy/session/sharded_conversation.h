@@ -122,11 +122,30 @@ class ShardedConversation final : public Conversation,
 
   // Writes of several shards, sharded_writes.cc.
   std::optional<Verdict> hold_writes(std::span<const ShardId> shards);
-  Verdict write_on_shards(std::span<const ShardId> shards, std::vector<std::string> texts,
-                          FanOutPlan plan);
+  Verdict write_on_shards(const Route& route, std::vector<std::string> texts, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
+  void tell_moment(std::span<ServerLink* const> links);
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
                                      const Statement& prepared, std::string_view result_formats);
+
+  // Updates of shard keys, sharded_moves.cc.
+  struct Move {
+    enum class Step : std::uint8_t { kUpdate, kDelete, kInsert };
+    Step step = Step::kUpdate;
+    std::shared_ptr<const MovePlan> plan;
+    ShardId from = 0;
+    ShardId to = 0;
+    bool alone = false;  // outside of any transaction
+    FanOutPlan insert;   // what of the INSERT's reply the client wants
+    std::string insert_sql;
+    std::uint64_t rows = 0;
+  };
+  std::optional<Verdict> begin_move(const Route& route);
+  FanOutPlan plan_of_move() const;
+  Verdict move_rows(const Route& route, std::string_view update);
+  void continue_move(bool failed, std::string reply, std::uint64_t affected);
+  void fail_move(std::string_view what);
+  void end_move(bool failed, std::string reply);
 
   // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
   // parts: runs of messages that go the same way.
@@ -209,6 +228,7 @@ class ShardedConversation final : public Conversation,
   RoutedUnder routed_under_;
 
   std::optional<Script> script_;               // the message being served
+  std::optional<Move> move_;                   // the rows fan_out_ is about
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
   std::unique_ptr<CopyFanOut> copy_;           // or this
@@ -217,6 +237,7 @@ class ShardedConversation final : public Conversation,
   enum class After : std::uint8_t {
     kReply,
     kEndWrite,
+    kMove,
     kOneByOne,
     kCommit,
     kCommitted,

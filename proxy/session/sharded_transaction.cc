@@ -232,6 +232,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const std::string complaint = failed ? fan_out.error_response() : std::string();
   const std::string agreed = fan_out.plan().preface + fan_out.reply();
   const std::uint64_t rows = fan_out.rows();
+  const std::uint64_t affected = fan_out.affected();
   const FanOutPlan::Use use = fan_out.plan().use;
   const std::uint32_t max_rows = fan_out.plan().max_rows;
   const std::size_t shards_done = fan_out.shards_done();
@@ -253,6 +254,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   switch (after_) {
     case After::kEndWrite:
       end_write(failed, failed ? complaint : agreed);
+      return;
+    case After::kMove:
+      continue_move(failed, failed ? complaint : agreed, affected);
       return;
     case After::kOneByOne:
       end_one_by_one(error, agreed, shards_done);

@@ -8,15 +8,36 @@
 //
 // Outside of a transaction block the statement has one of its own, which its shards end together.
 #include <algorithm>
+#include <chrono>
+#include <ctime>
 
 #include "protocol/frame_writer.h"
 #include "proxy/database.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
+#include "router/fixed_moments.h"
 #include "router/insert_split.h"
 
 namespace pgshunt {
+namespace {
+
+// With its offset and in ISO order, which is read alike under any DateStyle and TimeZone.
+std::string timestamp_text(ShardTransaction::SystemClock::time_point at) {
+  using std::chrono::duration_cast;
+  using std::chrono::microseconds;
+  const auto since_epoch = duration_cast<microseconds>(at.time_since_epoch()).count();
+  const std::time_t seconds = since_epoch / 1'000'000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[40];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
+  std::string fraction = std::to_string(since_epoch % 1'000'000);
+  fraction.insert(0, 6 - fraction.size(), '0');
+  return std::string(text, size) + "." + fraction + "+00";
+}
+
+}  // namespace
 
 // As hold_write(), for one statement on all of `shards`.
 std::optional<ShardedConversation::Verdict> ShardedConversation::hold_writes(
@@ -33,10 +54,12 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::hold_writes(
 }
 
 // A simple query. `texts`: one for each shard of the route, or one for all.
-ShardedConversation::Verdict ShardedConversation::write_on_shards(
-    std::span<const ShardId> route_shards, std::vector<std::string> texts, FanOutPlan plan) {
+ShardedConversation::Verdict ShardedConversation::write_on_shards(const Route& route,
+                                                                  std::vector<std::string> texts,
+                                                                  FanOutPlan plan) {
   // Acquiring may route again.
-  const std::vector<ShardId> shards(route_shards.begin(), route_shards.end());
+  const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
+  const bool fixes_moment = route.fixes_moment;
   if (const auto held = hold_writes(shards)) return *held;
   const bool alone = !transaction_.open();
   if (alone) transaction_.begin_implicit();
@@ -49,12 +72,26 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(
     note_write(shard, true);
     links.push_back(&link(shard));
   }
+  plan.clients_text = !fixes_moment;
+  if (fixes_moment) tell_moment(links);
   if (plan.use == FanOutPlan::Use::kCommand) plan.use = FanOutPlan::Use::kSum;
   plan.order = FanOutPlan::Order::kAscending;
   after_ = alone ? After::kEndWrite : After::kReply;
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
   fan_out_->send_queries(std::move(texts));
   return Verdict::kTaken;
+}
+
+// What time it is to a statement that several shards run (router/fixed_moments.h). They are inside
+// a transaction, or have been told to begin one.
+void ShardedConversation::tell_moment(std::span<ServerLink* const> links) {
+  const auto now = ShardTransaction::SystemClock::now();
+  const auto began = transaction_.open() ? transaction_.began_at() : now;
+  // A statement does not begin before its transaction, should the clock have been set back.
+  const std::string sql = "SET LOCAL " + std::string(kTransactionMoment) + " = '" +
+                          timestamp_text(began) + "';SET LOCAL " + std::string(kStatementMoment) +
+                          " = '" + timestamp_text(std::max(now, began)) + "'";
+  for (ServerLink* each : links) each->inject(sql);
 }
 
 // Its statement is done: what it says waits for the end of its transaction.

@@ -224,6 +224,7 @@ TEST(ConfigLoad, ReadsAShardedDatabase) {
   const auto config = load_good(R"(
 [databases.social]
 on_cross_shard_write = "one_phase"
+on_shard_key_update = "move"
 default_shard = "s2"
 pool_size = 7
 shards = [
@@ -245,6 +246,7 @@ tables = [
   const DatabaseConfig& social = config->databases.at("social");
   EXPECT_TRUE(social.sharded());
   EXPECT_EQ(social.on_cross_shard_write, CrossShardWrite::kOnePhase);
+  EXPECT_EQ(social.on_shard_key_update, ShardKeyUpdate::kMove);
   EXPECT_EQ(social.default_shard, "s2");
   EXPECT_EQ(social.pool_size, 7U);
   ASSERT_EQ(social.shards.size(), 2U);

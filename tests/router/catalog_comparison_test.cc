@@ -31,8 +31,9 @@ ShardCatalog sample() {
                      "users",
                      {column("id", "pg_catalog.int8", 20), name,
                       column("mood", "public.mood", 16400), column("moods", "public._mood", 16399)},
-                     {{"users_pkey", {"id"}, true}}};
-  CatalogTable kinds{"public", "kinds", {column("code", "pg_catalog.text", 25)}, {}};
+                     {{"users_pkey", {"id"}, true}},
+                     {}};
+  CatalogTable kinds{"public", "kinds", {column("code", "pg_catalog.text", 25)}, {}, {}};
   catalog.tables = {kinds, users};
   UserFunctionOverload twice;
   twice.schema = "public";

@@ -39,12 +39,19 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
       called text DEFAULT lower('X'), german text COLLATE "de-x-icu", plain varchar(10) COLLATE "C",
       loose text COLLATE loose, precise numeric(5, 2), joined text DEFAULT 'a' || 'b',
       day date DEFAULT '2020-01-01');
-    ALTER TABLE t DROP COLUMN gone;)");
+    ALTER TABLE t DROP COLUMN gone;
+    CREATE TABLE child (a int, b bigint REFERENCES t, c int);
+    CREATE RULE r AS ON DELETE TO child DO INSTEAD NOTHING;
+    CREATE TRIGGER t BEFORE INSERT ON child EXECUTE FUNCTION
+      suppress_redundant_updates_trigger();
+    ALTER TABLE child ENABLE ROW LEVEL SECURITY;)");
   ASSERT_TRUE(made.ok()) << made.error;
 
   TopologyBuilder builder;
   ASSERT_TRUE(builder.add_shard("s0"));
   ASSERT_TRUE(builder.add_reference_table("public", "t"));
+  ASSERT_TRUE(builder.add_reference_table("public", "p"));
+  ASSERT_TRUE(builder.add_reference_table("public", "child"));
   const ShardCatalog catalog = read_catalog(*client);
   const ShardCatalog* const catalogs[] = {&catalog};
   describe_catalogs(builder, catalogs);
@@ -52,6 +59,15 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
   ASSERT_TRUE(topology);
   const Table& table = *(*topology)->find_table("", "t");
   ASSERT_EQ(table.columns.size(), 18u);
+  using Obstacles = std::vector<MoveObstacle>;
+  EXPECT_EQ(table.move_obstacles, (Obstacles{{"is referred to by foreign keys", ""}}));
+  EXPECT_EQ((*topology)->find_table("", "p")->move_obstacles,
+            (Obstacles{{"has partitions or children", ""}}));
+  EXPECT_EQ((*topology)->find_table("", "child")->move_obstacles,
+            (Obstacles{{"has a foreign key of which the shard key is a part", "b"},
+                       {"has row security", ""},
+                       {"has rules", ""},
+                       {"has triggers", ""}}));
   EXPECT_EQ(table.columns[0].name, "id");
   EXPECT_EQ(table.columns[0].type_oid, type_oid::kInt8);
   EXPECT_EQ(table.find_column("gone"), nullptr);

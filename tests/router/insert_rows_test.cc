@@ -69,7 +69,7 @@ TEST(InsertRows, GoToTheirShards) {
 
 TEST(InsertRows, ThatDependOnTheirShardAreRefused) {
   Router router(test_topology());
-  for (const char* values : {"(1, now()), (2, now()), (3, now()), (4, now())",
+  for (const char* values : {"(1, clock_timestamp()), (2, now()), (3, now()), (4, now())",
                              "(1, 'x'), (2, 'today'), (3, 'x'), (4, 'x')",
                              "(1, 'x'), (2, E'n\\x6fw'), (3, 'x'), (4, 'x')",
                              "(1, 'x'), (2, version()), (3, 'x'), (4, 'x')"}) {
@@ -83,6 +83,40 @@ TEST(InsertRows, ThatDependOnTheirShardAreRefused) {
       "INSERT INTO users (id, name) VALUES (1, 'now'), (2, E'n\\x6fw'), (3, 'today'), (4, 'x')"));
   EXPECT_EQ(router.route("INSERT INTO users (id, seen) VALUES (1, 'x'), (2)").error().code.view(),
             "42601");
+}
+
+TEST(InsertRows, ReadOneMoment) {
+  Router router(test_topology());
+  const std::string insert =
+      "INSERT INTO users (id, seen) VALUES (1, now()), (2, NULL), (3, CURRENT_TIMESTAMP), (4, "
+      "'2020-01-01')";
+  const auto route = router.route(insert);
+  ASSERT_TRUE(route);
+  EXPECT_TRUE(route->fixes_moment);
+  std::string all;
+  for (const std::string& text : route->texts) all += text;
+  EXPECT_EQ(all.find("now()"), std::string::npos) << all;
+  EXPECT_EQ(all.find("CURRENT_TIMESTAMP"), std::string::npos) << all;
+  EXPECT_NE(all.find("(1, (SELECT pg_catalog.current_setting("), std::string::npos) << all;
+
+  const auto plan = router.prepare(insert + " ON CONFLICT (id) DO UPDATE SET seen = now()", {});
+  ASSERT_TRUE(plan);
+  const auto bound = router.bind(**plan, {});
+  ASSERT_TRUE(bound);
+  ASSERT_NE(bound->split, nullptr);
+  EXPECT_TRUE(bound->fixes_moment);
+  EXPECT_EQ(bound->split->rows[0].find("now()"), std::string::npos);
+  EXPECT_EQ(bound->split->behind.find("now()"), std::string::npos);
+
+  const auto reference =
+      router.route("INSERT INTO countries (code, added) VALUES ('a', '2020-01-01'), ('b', now())");
+  ASSERT_TRUE(reference);
+  EXPECT_EQ(reference->kind, RouteKind::kEveryShard);
+  EXPECT_TRUE(reference->fixes_moment);
+  EXPECT_EQ(reference->sql.find("now()"), std::string::npos) << reference->sql;
+  // On one shard its own clock is good enough.
+  EXPECT_FALSE(
+      router.route("INSERT INTO users (id, seen) VALUES (1, now()), (1, now())")->fixes_moment);
 }
 
 TEST(InsertRows, OfAPreparedStatementArePartedByValue) {

@@ -36,6 +36,8 @@ class Planner : public ::testing::Test {
         return "every";
       case RouteKind::kWriteShards:
         return "write";
+      case RouteKind::kMoveRows:
+        return "move";
       case RouteKind::kCopySplit:
         return "split";
       case RouteKind::kCopyMerge:
@@ -437,7 +439,9 @@ TEST_F(Planner, WritesOfSeveralShardsDoTheSameOnEach) {
   refuses("", {"UPDATE users SET name = 'x' WHERE EXISTS (SELECT FROM posts)",
                "UPDATE users SET name = 'x' FROM posts WHERE users.id = 5",
                "UPDATE users SET name = 'x' FROM posts WHERE posts.id = users.id",
-               "UPDATE users SET name = 'x' WHERE CURRENT OF c", "UPDATE users SET seen = now()",
+               "UPDATE users SET name = 'x' WHERE CURRENT OF c",
+               "UPDATE users SET seen = clock_timestamp()",
+               "UPDATE users SET seen = now() WHERE seen < 'today'",
                "UPDATE users SET seen = 'now'", "UPDATE users SET medium = random()",
                "DELETE FROM users RETURNING ctid", "UPDATE users SET name = n.body FROM notes n",
                "UPDATE users SET id = 1", "WITH x AS (SELECT 1) DELETE FROM users",
@@ -445,6 +449,42 @@ TEST_F(Planner, WritesOfSeveralShardsDoTheSameOnEach) {
                "UPDATE users SET name = (SELECT code FROM countries LIMIT 1)",
                "DELETE FROM users WHERE id IN (SELECT user_id FROM posts)",
                "UPDATE posts SET id = DEFAULT", "EXPLAIN UPDATE users SET name = 'x'"});
+}
+
+TEST_F(Planner, WritesOnSeveralShardsReadOneMoment) {
+  const auto text_of = [&](const std::string& sql) {
+    const auto planned = plan(sql);
+    return planned == "write" || planned == "every" ? last_.shard_text : planned;
+  };
+  const auto setting = [](const std::string& name) {
+    return "pg_catalog.current_setting('pgshunt." + name + "')::pg_catalog.timestamptz";
+  };
+  const std::string now = setting("transaction_timestamp");
+  EXPECT_EQ(text_of("UPDATE users SET seen = now()"),
+            "UPDATE users SET seen = (SELECT " + now + " AS \"now\")");
+  EXPECT_TRUE(last_.fixes_moment);
+  EXPECT_EQ(
+      text_of("DELETE FROM countries WHERE added < pg_catalog . now ( ) - $1 RETURNING "
+              "current_timestamp(3), name AS \"now()\", statement_timestamp()"),
+      "DELETE FROM countries WHERE added < (SELECT " + now +
+          " AS \"now\") - $1 RETURNING (SELECT " + now +
+          "::pg_catalog.timestamptz(3) AS \"current_timestamp\"), name AS \"now()\", (SELECT " +
+          setting("statement_timestamp") + " AS \"statement_timestamp\")");
+  for (const auto& [word, cast] : std::vector<std::pair<std::string, std::string>>{
+           {"CURRENT_DATE", "::pg_catalog.date AS \"current_date\""},
+           {"LOCALTIME(0)", "::pg_catalog.time(0) AS \"localtime\""},
+           {"CURRENT_TIME", "::pg_catalog.timetz AS \"current_time\""},
+           {"LOCALTIMESTAMP", "::pg_catalog.timestamp AS \"localtimestamp\""}}) {
+    EXPECT_EQ(text_of("UPDATE countries SET name = (" + word + ")::text"),
+              "UPDATE countries SET name = ((SELECT " + now + cast + "))::text");
+  }
+  // Names and aliases are no calls.
+  EXPECT_EQ(
+      text_of("DELETE FROM users now RETURNING now.id AS current_date, now()"),
+      "DELETE FROM users now RETURNING now.id AS current_date, (SELECT " + now + " AS \"now\")");
+  EXPECT_EQ(text_of("UPDATE users SET seen = now() WHERE id IN (1, 2)"), "one");
+  EXPECT_TRUE(last_.fixes_moment);
+  refuses("now() one value", {"UPDATE users SET seen = \"now\"()"});
 }
 
 TEST_F(Planner, UpdateAndDeleteNeedTheKeyAndLeaveItAlone) {
@@ -475,9 +515,8 @@ TEST_F(Planner, ReferenceTablesAreReadAnywhereAndWrittenEverywhere) {
                    "INSERT INTO countries (code, added) VALUES ('x', $1) ON CONFLICT (code) DO "
                    "UPDATE SET name = excluded.name"});
   refuses("could differ from shard to shard",
-          {"UPDATE countries SET added = now()", "UPDATE countries SET name = random()::text",
-           "UPDATE countries SET added = 'now'", "UPDATE countries SET added = CURRENT_TIMESTAMP",
-           "DELETE FROM countries WHERE added < now()", "DELETE FROM countries RETURNING ctid",
+          {"UPDATE countries SET name = timeofday()", "UPDATE countries SET name = random()::text",
+           "UPDATE countries SET added = 'now'", "DELETE FROM countries RETURNING ctid",
            "INSERT INTO countries (code, added) VALUES (gen_random_uuid(), '2020-01-01')",
            "INSERT INTO countries (code, population, added) VALUES ('x', nextval('s'), NULL)",
            "UPDATE countries SET name = my_function(name)",

@@ -115,6 +115,7 @@ class Strategies : public ::testing::Test {
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
       case RouteKind::kWriteShards:
+      case RouteKind::kMoveRows:
         break;
     }
     std::string out = route->kind == RouteKind::kOneShard ? "" : "all of";

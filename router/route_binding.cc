@@ -162,7 +162,7 @@ Result<Route> bind_move(const Topology& topology, const StatementPlanData& plan,
   }
   if (!context.lookups.empty()) {
     route.kind = RouteKind::kLookup;
-    route.lookups = context.lookups;
+    route.lookups = context.lookups.list();
     return route;
   }
   route.shards = context.chosen;

@@ -213,11 +213,12 @@ def run(environment, scripts, warehouses, clients, *, seconds=None, transactions
     names = iter(MIX)
     by_script = {}
     for part in re.split(r"SQL script \d+: ", done.stdout)[1:]:
+        latency = re.search(r"latency average = ([\d.]+) ms", part)  # missing if it never ran
         by_script[next(names)] = {
             "transactions": int(re.search(r"- (\d+) transactions", part).group(1)),
             "failed": int(re.search(r"number of failed transactions: (\d+)", part).group(1)),
             "retried": int(re.search(r"number of transactions retried: (\d+)", part).group(1)),
-            "latency_ms": float(re.search(r"latency average = ([\d.]+) ms", part).group(1)),
+            "latency_ms": float(latency.group(1)) if latency else 0.0,
         }
     tps = float(re.search(r"tps = ([\d.]+)", done.stdout).group(1))
     return {"tps": tps, "by_script": by_script}

@@ -666,10 +666,14 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     return Verdict::kTaken;
   }
 
+  // The plan that was routed by: the map may be another than when the statement was prepared.
+  const auto current = router_.refresh(prepared->plan, router_session());
+  if (!current) return refuse(current.error());
   Statement shard_statement;
-  shard_statement.text = prepared->plan->shard_text();
+  shard_statement.text = (*current)->shard_text();
   shard_statement.types = prepared->types;  // the first shard's OIDs
   shard_statement.settings = prepared->settings;
+  shard_statement.conforming_strings = prepared->conforming_strings;
   StatementTable& table = worker_.statements();
   // Not the statement that a client may have prepared with this very text: it has another plan.
   const std::uint64_t scope = ~session_.database()->scope;

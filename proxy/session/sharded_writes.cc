@@ -116,6 +116,7 @@ std::vector<FanOutShare> ShardedConversation::shares_of(const Route& route, cons
     Statement statement;
     statement.text = std::move(part.text);
     statement.settings = prepared.settings;
+    statement.conforming_strings = prepared.conforming_strings;
     for (const std::uint16_t parameter : part.parameters) {
       statement.types.push_back(parameter < prepared.types.size() ? prepared.types[parameter] : 0);
     }

@@ -13,6 +13,7 @@ import pytest
 from differential.world import PARTS, World
 from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
+from harness.wire import Wire, bind, errors, parse, rows, sync
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +198,14 @@ def test_explain_tells_where_a_statement_goes(connect):
         assert plan[0]["Route"] == "write of several shards" and len(plan[0]["Shards"]) == 3
         assert explain("SELECT 1")[0] == "Route: any shard"
         assert sum(row[0] for row in connection.execute("SELECT score FROM users WHERE score = 0")) == 0
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM users", "SELECT id FROM users"])
+def test_what_is_only_bound_does_not_run(world, sql):
+    before = counts(world, "users")
+    with Wire(world.proxy, PARTS, user=SUPERUSER, password=PASSWORD) as wire:
+        answers = wire.ask(parse("", sql), bind(), sync())
+        assert errors(answers) == ["0A000"], answers
+        assert not rows(answers)
+        assert wire.query("SELECT 1")
+    assert counts(world, "users") == before

@@ -598,6 +598,13 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
                    "a COPY over several shards must be executed before the Sync behind its Bind",
                    {}});
   }
+  // Its portal could only be on many shards at once; running it now is not what was asked for.
+  if (!part.executes) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "a statement on several shards must be executed before the Sync or Flush behind "
+                   "its Bind",
+                   "Send Execute with the Bind, or pin the statement to one key."});
+  }
   if (part.copies && bind->values.size() != prepared->types.size()) {
     return refuse({sqlstate::kProtocolViolation,
                    "bind message supplies " + std::to_string(bind->values.size()) +

@@ -593,3 +593,19 @@ def test_execute_means_what_its_name_stands_for_when_it_runs(alice, bob):
                         sync())
     assert rows(answers) == [["third"]]
     assert bob.value("SELECT 1") == "1"
+
+
+def test_strings_mean_what_they_meant_when_it_was_prepared(clients, two):
+    """Made anew on another server in a transaction that has SET LOCAL another way to read strings: neither
+    this execution nor anybody's later one reads it so."""
+    alice, bob = clients("two"), clients("two")
+    for client in (alice, bob):
+        with two.only(0):
+            prepare(client, "path", r"SELECT 'a\\b'")
+    with two.only(1):
+        alice.query("BEGIN")
+        alice.query("SET LOCAL standard_conforming_strings = off")
+        assert run_prepared(alice, "path") == [[r"a\\b"]]
+        assert alice.value("SHOW standard_conforming_strings") == "off"
+        alice.query("COMMIT")
+        assert run_prepared(bob, "path") == [[r"a\\b"]]

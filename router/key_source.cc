@@ -42,6 +42,16 @@ bool is_minus(const Expr& expr) {
          expr.names[0] == "-";
 }
 
+// False: no parameter that a Bind can have.
+bool read_parameter(const Expr& expr, KeySource& out) {
+  if (expr.kind != ExprKind::kParameter || expr.parameter == 0 || expr.parameter > 65535) {
+    return false;
+  }
+  out.kind = KeySource::Kind::kParameter;
+  out.parameter = static_cast<std::uint16_t>(expr.parameter - 1);
+  return true;
+}
+
 }  // namespace
 
 std::optional<KeySource> key_source_of(const Expr& expr, ShardKeyType type,
@@ -65,11 +75,7 @@ std::optional<KeySource> key_source_of(const Expr& expr, ShardKeyType type,
     if (read_constant(*at, out)) return out;
     return std::nullopt;
   }
-  if (at->kind != ExprKind::kParameter || at->parameter == 0 || at->parameter > 65535) {
-    return std::nullopt;
-  }
-  out.kind = KeySource::Kind::kParameter;
-  out.parameter = static_cast<std::uint16_t>(at->parameter - 1);
+  if (!read_parameter(*at, out)) return std::nullopt;
   const std::uint32_t declared = declared_type(types, at->parameter);
   if (comparable_with_key(type, declared)) return out;
   // '5'::text::bigint reads the text; other casts may round.
@@ -91,11 +97,7 @@ std::optional<KeySource> key_array_of(const Expr& expr, ShardKeyType type,
     if (read_constant(*at, out)) return out;
     return std::nullopt;
   }
-  if (at->kind != ExprKind::kParameter || at->parameter == 0 || at->parameter > 65535) {
-    return std::nullopt;
-  }
-  out.kind = KeySource::Kind::kParameter;
-  out.parameter = static_cast<std::uint16_t>(at->parameter - 1);
+  if (!read_parameter(*at, out)) return std::nullopt;
   const std::uint32_t declared = declared_type(types, at->parameter);
   if (declared == 0) return out;
   const auto element = array_element_oid(declared);

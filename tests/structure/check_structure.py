@@ -105,7 +105,7 @@ def self_test():
         "router/a.cc": '#include "protocol/frame.h"\n#include "router/a.h"\n#include <pg_query.h>\n',
         "proxy/b.cc": '#include "router/a.h"\n// see /usr/lib/postgresql\n',
         "tests/router/a_test.cc": '#include "router/a.h"\n#include "tests/support/x.h"\n',
-        "dev": "cd $HOME/work/x; cat build/home/x\n",
+        "dev": "cd $HOME/src/x; cat build/home/x\n",
     }
     bad = {
         "protocol/a.h": '#include "router/a.h"\n',

@@ -67,30 +67,37 @@ Error result_error(const PGresult* result) {
           {}};
 }
 
-}  // namespace
-
-std::optional<ControlUser> known_user(const Config& config, const DatabaseConfig& database,
-                                      std::string_view name) {
-  if (!database.force_user.empty() && database.force_user == name) {
-    return ControlUser{database.force_user, database.force_password};
-  }
+std::optional<ControlUser> known_user(const Config& config, std::string_view name) {
   const auto found = config.users.find(std::string(name));
   if (found == config.users.end() || !is_plain(found->second)) return std::nullopt;
   return ControlUser{found->first, found->second.secret};
 }
 
+}  // namespace
+
 std::optional<ControlUser> control_user(const Config& config, const DatabaseConfig& database) {
-  if (!database.force_user.empty()) return known_user(config, database, database.force_user);
+  auto users = known_users(config, database);
+  if (users.empty()) return std::nullopt;
+  return std::move(users.front());
+}
+
+std::vector<ControlUser> known_users(const Config& config, const DatabaseConfig& database) {
+  std::vector<ControlUser> out;
+  if (!database.force_user.empty()) {
+    out.push_back({database.force_user, database.force_password});
+    return out;
+  }
   const std::string& preferred = database.auth_user.empty() ? config.auth_user : database.auth_user;
-  if (auto user = known_user(config, database, preferred)) return user;
+  if (auto user = known_user(config, preferred)) out.push_back(std::move(*user));
   for (const bool console : {false, true}) {
     for (const auto& [name, user] : config.users) {
-      if (is_plain(user) && !user.secret.empty() && is_of_console(config, name) == console) {
-        return ControlUser{name, user.secret};
+      if (is_plain(user) && !user.secret.empty() && is_of_console(config, name) == console &&
+          name != preferred) {
+        out.push_back({name, user.secret});
       }
     }
   }
-  return std::nullopt;
+  return out;
 }
 
 ControlTarget control_target(const Config& config, const DatabaseConfig& database,

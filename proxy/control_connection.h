@@ -24,13 +24,12 @@ struct ControlUser {
   std::string password;
 };
 
-// The database's own user, auth_user, or the first configured user whose password is known, those
-// of the console last: they need not be known to any server. Clients' own credentials are not kept
-// for this.
+// The users of the database whose passwords are known: its own (then there is no other), else
+// auth_user and the configured ones, those of the console last: they need not be known to any
+// server. Clients' own credentials are not kept for this.
+std::vector<ControlUser> known_users(const Config& config, const DatabaseConfig& database);
+// The first of them.
 std::optional<ControlUser> control_user(const Config& config, const DatabaseConfig& database);
-// That user, if its password is known.
-std::optional<ControlUser> known_user(const Config& config, const DatabaseConfig& database,
-                                      std::string_view name);
 
 // Where a connection goes, and as whom.
 struct ControlTarget {

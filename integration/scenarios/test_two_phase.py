@@ -258,10 +258,11 @@ def decision(name, decider, database="bank"):
     return f"pgshunt:{database}:deadbeef:{name:0<32}:{decider}"
 
 
-def prepare(server, name, account, part=1):
+def prepare(server, name, account, part=1, role=USER):
     name = f"{name}:{part}"
     with psycopg2.connect(host=server.host, port=server.port, dbname=BANK, user=USER, password=PASSWORD) as connection:
         cursor = connection.cursor()
+        cursor.execute(f'SET ROLE "{role}"')
         cursor.execute("INSERT INTO ledger (account, transfer, amount) VALUES (%s, %s, 0)", (account, name))
         cursor.execute(f"PREPARE TRANSACTION '{name}'")
     connection.close()
@@ -310,6 +311,26 @@ def test_recovery_waits_for_a_slow_committer(client, servers, keys):
     slow.close()
     nothing_prepared(servers, 5)
     assert servers[1].execute("DELETE FROM ledger WHERE account = 1003 RETURNING 1", dbname=BANK)
+
+
+@pytest.fixture
+def other_role(servers):
+    """One that the proxy's user may become, and nobody logs in as."""
+    role = "head teller"
+    for server in servers:
+        server.psql(f'CREATE ROLE "{role}"; GRANT "{role}" TO {USER}; GRANT INSERT ON ledger TO "{role}"', BANK)
+    yield role
+    for server in servers:
+        server.psql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"', BANK)
+
+
+def test_recovery_of_what_was_prepared_as_another_role(client, servers, keys, other_role):
+    move_something(client, keys)
+    name = decision("role", servers[0].name)
+    prepare(servers[1], name, 1005, role=other_role)
+    assert servers[1].execute("SELECT owner FROM pg_prepared_xacts WHERE gid LIKE %s", (f"{name}%",)) == [(other_role,)]
+    nothing_prepared(servers, 5)
+    assert not servers[1].execute("SELECT 1 FROM ledger WHERE account = 1005", dbname=BANK)
 
 
 def test_what_cannot_be_recovered_is_shown(proxy, servers):

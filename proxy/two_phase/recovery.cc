@@ -229,6 +229,27 @@ class Round {
   RecoveryRound out_;
 };
 
+// A connection that may do what the role may: as its own user; else as one who may become it, which
+// whoever has prepared a transaction after SET ROLE could.
+Result<ControlConnection> stand_in(const Config& config, const DatabaseConfig& database,
+                                   const ShardConfig& shard, const std::string& role,
+                                   const std::string& quoted_role, const std::atomic<bool>& stop) {
+  std::vector<ControlUser> users = known_users(config, database);
+  std::stable_partition(users.begin(), users.end(),
+                        [&](const ControlUser& user) { return user.name == role; });
+  for (ControlUser& user : users) {
+    auto opened =
+        ControlConnection::open(config, database, shard, user, "pgshunt recovery", kPatience, stop);
+    if (!opened) continue;
+    if (user.name == role || opened->query("SET ROLE " + quoted_role)) return opened;
+  }
+  return Error{sqlstate::kInsufficientPrivilege,
+               "only a superuser, its owner \"" + role +
+                   "\" or who may SET ROLE to that may finish it, and none of them is known here "
+                   "with a password",
+               {}};
+}
+
 }  // namespace
 
 Result<bool> resolve(ControlConnection& decider, const std::string& gid) {
@@ -245,19 +266,14 @@ Status finish_prepared(const Config& config, const DatabaseConfig& database,
   const std::string sql = std::string(commit ? "COMMIT" : "ROLLBACK") + " PREPARED '" + gid + "'";
   auto done = connection.query(sql);
   if (!done && done.error().code == sqlstate::kInsufficientPrivilege) {
-    const auto owner =
-        connection.query("SELECT owner FROM pg_catalog.pg_prepared_xacts WHERE gid = $1", {gid});
+    const auto owner = connection.query(
+        "SELECT pg_catalog.quote_ident(owner), owner FROM pg_catalog.pg_prepared_xacts WHERE gid = "
+        "$1",
+        {gid});
     if (!owner) return owner.error();
     if (owner->empty()) return Ok{};
-    const auto user = known_user(config, database, owner->front().front());
-    if (!user) {
-      return Error{sqlstate::kInsufficientPrivilege,
-                   "only a superuser or its owner \"" + owner->front().front() +
-                       "\", whose password is not known here, may finish it",
-                   {}};
-    }
-    auto as_owner = ControlConnection::open(config, database, shard, *user, "pgshunt recovery",
-                                            kPatience, stop);
+    const std::string& role = owner->front()[1];
+    auto as_owner = stand_in(config, database, shard, role, owner->front()[0], stop);
     if (!as_owner) return as_owner.error();
     done = as_owner->query(sql);
   }

@@ -110,6 +110,7 @@ std::span<const std::uint32_t> ServerLink::server_types(const std::vector<std::u
 
 void ServerLink::inject(std::string_view sql) {
   flush();
+  if (backend_->tracker.empty()) backend_->request_at = session_.worker().loop().now();
   backend_->tracker.push(RequestKind::kQuery, ReplyUse::kSwallow);
   backend_->memory.unnamed_tag = 0;
   std::string message;

@@ -72,6 +72,7 @@ Proxy::Proxy(std::shared_ptr<const Snapshot> snapshot)
       resolver_(std::make_unique<Resolver>(resolver_options(*snapshot_->config))) {}
 
 Proxy::~Proxy() {
+  if (deadlocks_) deadlocks_->stop();  // it waits for answers of workers
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
   catalogs_.reset();  // it posts to workers, and they ask it
@@ -80,6 +81,33 @@ Proxy::~Proxy() {
   directories_.stop();  // the same
   // Workers refer to each other until none of them runs.
   workers_.clear();
+}
+
+DeadlockDetector::Hooks Proxy::deadlock_hooks() {
+  DeadlockDetector::Hooks hooks;
+  hooks.snapshot = [this] { return snapshot(); };
+  hooks.survey = [this](const std::string& database,
+                        std::function<void(std::vector<SessionLocks>)> told) {
+    for (const auto& each : workers_) {
+      each->post([database, told](Worker& worker) {
+        std::vector<SessionLocks> out;
+        for (const auto& session : worker.sessions()) {
+          if (session->state().database != database) continue;
+          if (auto locks = session->locks()) out.push_back(std::move(*locks));
+        }
+        told(std::move(out));
+      });
+    }
+    return workers_.size();
+  };
+  hooks.end_wait = [this](const SessionLocks& victim, const std::string& detail) {
+    workers_[victim.worker]->post([victim, detail](Worker& worker) {
+      if (Session* session = worker.find_session(victim.id)) {
+        session->break_deadlock(victim, detail);
+      }
+    });
+  };
+  return hooks;
 }
 
 Status Proxy::start() {
@@ -94,6 +122,7 @@ Status Proxy::start() {
     workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::uint16_t>(i)));
   }
   two_phase_ = std::make_unique<TwoPhase>([this] { return snapshot(); });
+  deadlocks_ = std::make_unique<DeadlockDetector>(deadlock_hooks());
   Worker& listener = *workers_.front();
   port_ = config.listen_port;
   for (const std::string& host : config.listen_addr) {

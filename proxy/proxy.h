@@ -15,6 +15,7 @@
 #include "proxy/cancel.h"
 #include "proxy/catalog/catalog_keeper.h"
 #include "proxy/database.h"
+#include "proxy/deadlock/detector.h"
 #include "proxy/directory/directories.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/socket.h"
@@ -50,6 +51,7 @@ class Proxy {
   std::shared_ptr<ConnectionBudget> client_budget(const std::string& key, std::uint32_t limit);
   Resolver& resolver() { return *resolver_; }
   TwoPhase& two_phase() { return *two_phase_; }
+  DeadlockDetector& deadlocks() { return *deadlocks_; }
   const Directories& directories() const { return directories_; }
   std::shared_ptr<PoolGate> gate(const PoolKey& key, const Database& database,
                                  const Config& config);
@@ -87,6 +89,7 @@ class Proxy {
                        std::shared_ptr<const Topology> topology,
                        std::shared_ptr<const CatalogReport> report);
   std::shared_ptr<ConnectionBudget> budget(const std::string& key, std::uint32_t limit);
+  DeadlockDetector::Hooks deadlock_hooks();
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
@@ -104,6 +107,7 @@ class Proxy {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<CatalogKeeper> catalogs_;
   std::unique_ptr<TwoPhase> two_phase_;
+  std::unique_ptr<DeadlockDetector> deadlocks_;
   EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;

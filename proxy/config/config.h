@@ -220,6 +220,7 @@ struct Config {
 
   // Transactions over several shards
   Seconds recovery_interval{10};
+  Seconds deadlock_timeout{1};
 
   // Memory
   std::uint32_t client_output_limit =

@@ -109,6 +109,9 @@ constexpr KeySpec<Config> kGeneral[] = {
      {.unit = Unit::kSeconds, .min = 1, .max = 3600},
      kReload,
      "How old a prepared transaction may get whose proxy is gone."},
+    {"deadlock_timeout", &Config::deadlock_timeout, kTime, kReload,
+     "How long a transaction over several shards waits before deadlocks are looked for; 0 for "
+     "never."},
 
     // Memory
     {"client_output_limit",

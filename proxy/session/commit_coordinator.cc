@@ -187,10 +187,12 @@ bool CommitCoordinator::on_message(std::size_t index, char type, std::string_vie
     return true;
   }
   if (reply.outcome == ReplyOutcome::kError || reply.outcome == ReplyOutcome::kUnsolicited) {
-    const auto error = decode_error_response(body);
+    const std::string deadlock = session_.error_of_deadlock(body);
+    const std::string_view said = deadlock.empty() ? frame : std::string_view(deadlock);
+    const auto error = decode_error_response(said.substr(kFrameHeaderSize));
     if (error && !source.answer.error) {
       source.answer.error = error->to_error();
-      if (error->severity() == "ERROR") source.answer.error_message = frame;
+      if (error->severity() == "ERROR") source.answer.error_message = said;
     }
     return true;
   }

@@ -49,6 +49,8 @@ class CommitCoordinator final : public BackendDriver {
   bool lost_server() const { return lost_server_; }
   // A message for the client.
   std::string error_response() const;
+  // Empty where one phase does.
+  const std::string& gid() const { return machine_.gid(); }
 
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
   void on_backend_lost(Backend& backend, const Error& error) override;

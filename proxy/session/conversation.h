@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "proxy/deadlock/wait_graph.h"
 #include "proxy/directory/database_directory.h"
 #include "proxy/net/event_loop.h"
 
@@ -36,6 +37,8 @@ class Conversation {
   virtual void give_up_waiting(const Error& error) = 0;
   // The answer to a question of this session's KeyInquiry.
   virtual void on_keys_found(std::uint64_t, std::vector<FoundKey>) {}
+  // The servers it holds and the commit under way, for who looks for deadlocks.
+  virtual void describe_locks(SessionLocks&) const {}
   // "host:port" of the server held now, empty if none; for SHOW CLIENTS.
   virtual std::string server_address() const { return {}; }
 };

@@ -159,6 +159,8 @@ bool CopyFanOut::on_message(Source& source, char type, std::string_view frame) {
 }
 
 void CopyFanOut::on_error(Source& source, std::string_view body) {
+  const std::string deadlock = session_.error_of_deadlock(body);
+  if (!deadlock.empty()) body = std::string_view(deadlock).substr(kFrameHeaderSize);
   const auto error = decode_error_response(body);
   // What comes behind the first is its consequence.
   if (!error || std::exchange(source.failed, true)) return;

@@ -230,8 +230,11 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
     if (reply.request.kind == RequestKind::kParse) {
       backend.memory.prepared.forget(reply.request.tag);
     }
-    const auto error = decode_error_response(body);
-    if (!failed_) keep_error_fields(body);
+    const std::string deadlock = session_.error_of_deadlock(body);
+    const std::string_view said =
+        deadlock.empty() ? body : std::string_view(deadlock).substr(kFrameHeaderSize);
+    const auto error = decode_error_response(said);
+    if (!failed_) keep_error_fields(said);
     set_failed(error ? error->to_error() : Error{}, &source);
     return true;
   }

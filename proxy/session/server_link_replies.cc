@@ -441,6 +441,13 @@ void ServerLink::replace_error(std::string_view body, const Reply& reply, bool& 
     replacement_ = true;
     forward = false;
   };
+  if (std::string deadlock = session_.error_of_deadlock(body); !deadlock.empty()) {
+    if (request.use == ReplyUse::kSwallow) return;
+    out.append(deadlock);
+    replacement_ = true;
+    forward = false;
+    return;
+  }
   if (request.use == ReplyUse::kSwallow) {
     const bool unasked = request.kind == RequestKind::kQuery ||
                          (request.kind == RequestKind::kExecute && request.tag == 0);

@@ -20,6 +20,8 @@ namespace {
 // earlier requests. A single larger message is still gathered: they may be waiting for it.
 constexpr std::size_t kEnoughInput = 256 * 1024;
 
+constexpr Sqlstate kDeadlockDetected{"40P01"};
+
 bool passed(TimePoint since, Seconds limit, TimePoint now) {
   return limit.count() > 0 && since != TimePoint{} && now - since > limit;
 }
@@ -581,6 +583,12 @@ void Session::tick(TimePoint now) {
     close_with({sqlstate::kQueryCanceled, "query_timeout", {}});
     return;
   }
+  if (waiting == TimePoint{} && passed(since, config.deadlock_timeout, now)) {
+    const auto held = locks();
+    if (held && held->servers.size() > 1) {
+      worker_.proxy().deadlocks().suspect(state_.database);
+    }
+  }
   // Noticed at the first tick within it; its end does not wait for a tick.
   if (conversation_->idle() || waiting != TimePoint{}) {
     transaction_since_ = {};
@@ -604,6 +612,34 @@ void Session::tick(TimePoint now) {
                 "pin_timeout: the session kept a server for " + describe_pins(state_.pins),
                 {}});
   }
+}
+
+std::optional<SessionLocks> Session::locks() const {
+  if (!conversation_ || !database_ || !database_->topology) return std::nullopt;
+  SessionLocks out;
+  conversation_->describe_locks(out);
+  if (out.servers.empty()) return std::nullopt;
+  out.worker = worker_.index();
+  out.id = state_.id;
+  out.name = facts_.cancel_pid;
+  return out;
+}
+
+void Session::break_deadlock(const SessionLocks& seen, const std::string& detail) {
+  const auto now = locks();
+  if (!now || !is_same_moment(*now, seen)) return;
+  deadlock_ = detail;
+  conversation_->on_cancel();
+}
+
+std::string Session::error_of_deadlock(std::string_view body) const {
+  if (deadlock_.empty()) return {};
+  const auto error = decode_error_response(body);
+  if (!error || error->sqlstate() != sqlstate::kQueryCanceled) return {};
+  std::string out;
+  append_error_response(out, Severity::kError, kDeadlockDetected, "deadlock detected", deadlock_,
+                        "Repeat the transaction.");
+  return out;
 }
 
 void Session::drain() {

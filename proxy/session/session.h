@@ -80,6 +80,11 @@ class Session final : public IoHandler {
   bool reserve_pin(Pool& pool);
   void give_up_pin_place(const Pool& pool);
   void set_pins(Pool& pool, std::uint32_t pins);
+  // The ErrorResponse to pass on for a server's with that body, if it tells that a statement was
+  // canceled for a deadlock; empty for any other.
+  std::string error_of_deadlock(std::string_view body) const;
+  // What was under way has ended.
+  void forget_deadlock() { deadlock_.clear(); }
   // state().known was replaced.
   void parameters_changed();
   // The transaction has SET LOCAL standard_conforming_strings, which no server may have told of
@@ -101,6 +106,10 @@ class Session final : public IoHandler {
   void tick(TimePoint now);
   void drain();
   void cancel();
+  // As others would describe it; nothing unless its database is sharded and it holds servers.
+  std::optional<SessionLocks> locks() const;
+  // Ends its statement by 40P01, if what it waits for is still as in `seen`.
+  void break_deadlock(const SessionLocks& seen, const std::string& detail);
   void secret_looked_up(const Result<std::string>& secret, bool found);
   // The client has been told the server's parameters: the login is complete.
   void greeted();
@@ -150,6 +159,7 @@ class Session final : public IoHandler {
   std::vector<std::shared_ptr<ConnectionBudget>> counted_in_;
   Pool* pinned_in_ = nullptr;      // counts this session among its pinned ones
   Pool* pin_place_in_ = nullptr;   // has a place for it among those it may pin
+  std::string deadlock_;           // it was told to give way: the detail for its client
   TimePoint transaction_since_{};  // seen by tick()
   TimePoint login_since_{};        // begins anew when a wait for a server ends
   PoolMode pool_mode_ = PoolMode::kTransaction;

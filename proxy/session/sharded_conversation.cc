@@ -383,6 +383,7 @@ void ShardedConversation::begin_fan_out(std::vector<ServerLink*> links, FanOutPl
 
 // client_out() holds the unit's last words.
 void ShardedConversation::unit_done(bool failed) {
+  session_.forget_deadlock();
   std::string& out = worker_.client_out();
   if (script_) {
     script_step_done(failed);
@@ -633,6 +634,7 @@ void ShardedConversation::on_link_broken(ServerLink& link, const Error& error,
 void ShardedConversation::on_link_request_done(ServerLink& link) {
   if (&link != running_ || link.busy()) return;
   running_ = nullptr;
+  session_.forget_deadlock();
   const bool failed = link.take_failure();
   if (script_) {
     script_step_done(link.held() && link.transaction() == TransactionStatus::kFailed);
@@ -719,6 +721,18 @@ TimePoint ShardedConversation::request_since() const {
     }
   }
   return {};
+}
+
+void ShardedConversation::describe_locks(SessionLocks& out) const {
+  out.since = transaction_.began_at();
+  if (commit_) out.gid = commit_->gid();
+  for (ShardId shard = 0; shard < links_.size(); ++shard) {
+    const auto& each = links_[shard];
+    if (!each || !each->held()) continue;
+    const Backend& backend = *each->backend();
+    out.servers.push_back({shard, backend.identity.server_pid, !backend.tracker.empty(),
+                           backend.transaction != TransactionStatus::kIdle, backend.request_at});
+  }
 }
 
 std::string ShardedConversation::server_address() const {

@@ -52,6 +52,7 @@ class ShardedConversation final : public Conversation,
   TimePoint waiting_since() const override;
   TimePoint request_since() const override;
   void give_up_waiting(const Error& error) override;
+  void describe_locks(SessionLocks& out) const override;
   std::string server_address() const override;
 
   void on_link_ready(ServerLink& link) override;

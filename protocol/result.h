@@ -41,6 +41,7 @@ inline constexpr Sqlstate kInvalidAuthorization{"28000"};
 inline constexpr Sqlstate kInvalidPassword{"28P01"};
 inline constexpr Sqlstate kInvalidCatalogName{"3D000"};
 inline constexpr Sqlstate kInvalidTextRepresentation{"22P02"};
+inline constexpr Sqlstate kInvalidParameterValue{"22023"};
 inline constexpr Sqlstate kSyntaxError{"42601"};
 inline constexpr Sqlstate kDuplicatePreparedStatement{"42P05"};
 inline constexpr Sqlstate kUndefinedTable{"42P01"};

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,7 @@ struct CopyPlan {
   // Fields that may be dates and times: "now" in one would be each server's own. Ascending.
   std::vector<std::size_t> moment_fields;
   // Of a sharded table.
+  std::optional<ShardId> only_shard;  // a hint says so: a row of another is an error
   std::size_t key_field = 0;
   std::uint16_t keyspace = 0;
   ShardKeyType key_type = ShardKeyType::kInt8;

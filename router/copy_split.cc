@@ -110,6 +110,9 @@ bool CopySplitter::place(const CopyRow& row, std::span<std::string> outputs) {
   std::optional<ShardId> shard;
   const bool has_key = data && !plan_->every_shard;
   if (has_key && !find_shard(row, shard)) return false;
+  if (shard && is_elsewhere(*shard)) {
+    return fail(not_where_hinted(*shard), Shows::kLine);
+  }
   const bool unknown = has_key && !shard;
   if (!unknown && held_.empty()) {
     send(row, reader_.line_number(), shard, outputs);
@@ -146,6 +149,7 @@ bool CopySplitter::go_on(std::span<std::string> outputs) {
         why = answer->second.error();
       } else if (answer->second->kind == KeyPlace::Kind::kShard) {
         shard = answer->second->shard;
+        if (is_elsewhere(*shard)) why = not_where_hinted(*shard);
       } else {
         why = refuses_new_keys(keyspace);
       }
@@ -163,6 +167,18 @@ bool CopySplitter::go_on(std::span<std::string> outputs) {
   if (!good || !late_failure_) return good;
   failure_ = std::move(*late_failure_);
   return false;
+}
+
+// A hint says where all rows are to go.
+bool CopySplitter::is_elsewhere(ShardId shard) const {
+  return plan_->only_shard && *plan_->only_shard != shard;
+}
+
+Error CopySplitter::not_where_hinted(ShardId shard) const {
+  return {sqlstate::kInvalidParameterValue,
+          "the row's shard key belongs to shard \"" + topology_->shards[shard].name +
+              "\", not to \"" + topology_->shards[*plan_->only_shard].name + "\" as the hint says",
+          "Leave the hint out: the key says where the row goes."};
 }
 
 // Without a shard to all of them.

@@ -75,6 +75,8 @@ class CopySplitter {
 
   bool drain(std::span<std::string> outputs);
   bool place(const CopyRow& row, std::span<std::string> outputs);
+  bool is_elsewhere(ShardId shard) const;
+  Error not_where_hinted(ShardId shard) const;
   void send(const CopyRow& row, std::uint64_t line, std::optional<ShardId> shard,
             std::span<std::string> outputs);
   void append(const CopyRow& row, std::uint64_t line, ShardId shard, std::string& output);

@@ -33,6 +33,15 @@ Result<std::size_t> key_position(const Query& insert, const Table& table) {
   return missing_key("INSERT", table);
 }
 
+Pin stored_pin(const Table& table, ShardKeyType type, KeySource source) {
+  Pin pin;
+  pin.keyspace = table.keyspace;
+  pin.key_type = type;
+  pin.source = std::move(source);
+  pin.use = stored_key_use(table);
+  return pin;
+}
+
 bool has_outer_join(const FromItem& item) {
   if (item.kind == FromItem::Kind::kJoin && item.join != JoinKind::kInner) return true;
   return std::any_of(item.sides.begin(), item.sides.end(), has_outer_join);
@@ -131,12 +140,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
     auto source = key_source_of(value, type, types);
     if (!source) return not_a_value;
     if (source->kind == KeySource::Kind::kParameter) key_parameters.push_back(source->parameter);
-    Pin pin;
-    pin.keyspace = table.keyspace;
-    pin.key_type = type;
-    pin.source = std::move(*source);
-    pin.use = stored_key_use(table);
-    pins.push_back(std::move(pin));
+    pins.push_back(stored_pin(table, type, std::move(*source)));
     return Ok{};
   };
 
@@ -163,6 +167,32 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
   }
   if (selects_own_key(topology, insert, table, analysis)) return pins;  // not pinned: on all shards
   if (const Status added = add_value(*value); !added) return added.error();
+  return pins;
+}
+
+Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
+                                          const std::vector<std::uint32_t>& types,
+                                          const Query& insert, const Table& table) {
+  std::vector<Pin> pins;
+  const auto position = key_position(insert, table);
+  if (!position) {
+    if (position.error().code == sqlstate::kFeatureNotSupported) return pins;
+    return position.error();
+  }
+  if (!insert.source) return pins;
+  const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
+  const auto add_value = [&](const Expr& value) {
+    if (auto source = key_source_of(value, type, types)) {
+      pins.push_back(stored_pin(table, type, std::move(*source)));
+    }
+  };
+  for (const std::vector<Expr>& row : insert.source->values) {
+    if (*position < row.size()) add_value(row[*position]);
+  }
+  if (!insert.source->values.empty() || insert.source->operation != SetOperation::kNone) {
+    return pins;
+  }
+  if (const Expr* value = selected(*insert.source, *position)) add_value(*value);
   return pins;
 }
 

@@ -19,6 +19,12 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
 // How a value becomes the table's key when it is stored.
 KeyUse stored_key_use(const Table& table);
 
+// The same of those rows only whose key can be told, for a statement that runs where its author
+// says. 23502 for a key that is NULL because it is left out.
+Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
+                                          const std::vector<std::uint32_t>& types,
+                                          const Query& insert, const Table& table);
+
 // ON CONFLICT must not change the key, and its unique index must contain it: another is unique on
 // each shard only.
 Status check_on_conflict(const Query& insert, const Table& table);

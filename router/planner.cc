@@ -10,6 +10,7 @@
 #include "router/copy_plan.h"
 #include "router/drift.h"
 #include "router/fixed_moments.h"
+#include "router/hint_plan.h"
 #include "router/insert_plan.h"
 #include "router/insert_split.h"
 #include "router/move_plan.h"
@@ -38,6 +39,11 @@ class Planner {
   }
 
   Result<StatementPlanData> plan(const SqlStatement& statement) {
+    if (request_.hinted) {
+      const Status planned = dispatch_hinted(statement);
+      if (!planned) return planned.error();
+      return std::move(plan_);
+    }
     Status planned = dispatch(statement);
     if (!planned) return planned.error();
     if (const Status alike = check_drift(topology_, statement, plan_); !alike) return alike.error();
@@ -45,6 +51,21 @@ class Planner {
   }
 
  private:
+  // COPY FROM into a sharded table is spread as always, and checked: its rows have keys.
+  Status dispatch_hinted(const SqlStatement& statement) {
+    if (statement.kind == StatementKind::kCopy && statement.from && statement.tables.size() == 1) {
+      const auto table = resolve_table(topology_, request_.search_path, statement.tables[0]);
+      if (table && table->table != nullptr) {
+        if (const Status planned = plan_copy(statement); !planned) return planned.error();
+        plan_.hinted = true;
+        if (table->placement != TableClass::kReference) return Ok{};
+        return hinted_reference_write(table->table->name);
+      }
+    }
+    return plan_hinted(topology_, statement, request_.search_path, request_.types, analysis_,
+                       plan_);
+  }
+
   Status dispatch(const SqlStatement& statement) {
     switch (statement.kind) {
       case StatementKind::kEmpty:

@@ -20,6 +20,8 @@ struct PlanRequest {
   std::uint32_t first_literal = 0;
   // Where unqualified tables are looked for; null: along the topology's search path.
   const SearchPath* search_path = nullptr;
+  // A hint will say where it runs (router/hint_plan.h).
+  bool hinted = false;
 };
 
 // The rule above all: the plan's result is what one server holding all the data would return, or

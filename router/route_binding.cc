@@ -6,6 +6,7 @@
 #include "protocol/row_value.h"
 #include "router/builtin.h"
 #include "router/copy_plan.h"
+#include "router/hint_plan.h"
 #include "router/key_array.h"
 #include "router/key_location.h"
 #include "router/move_plan.h"
@@ -346,7 +347,65 @@ Result<Route> bind_copy(const Topology& topology, const StatementPlanData& plan,
   return route;
 }
 
+// A row that the statement stores may not be one that nobody would look for there. What only the
+// server could tell of its key is left to the hint's author.
+Status check_stored_keys(const Topology& topology, const StatementPlanData& plan, ShardId shard,
+                         ParameterValues& values, const RouterSession& session,
+                         BindContext& context) {
+  for (const Pin& pin : plan.pins) {
+    context.chosen.clear();
+    const Status added =
+        add_source(topology, pin, pin.source, values, session, context, context.chosen);
+    if (!added && added.error().code != sqlstate::kFeatureNotSupported) return added.error();
+    if (!added || context.chosen.empty() || context.chosen.front() == shard) continue;
+    return Error{sqlstate::kInvalidParameterValue,
+                 "a row's shard key belongs to shard \"" +
+                     topology.shards[context.chosen.front()].name + "\", not to \"" +
+                     topology.shards[shard].name + "\" as the hint says",
+                 "Leave the hint out: the key says where the row goes."};
+  }
+  return Ok{};
+}
+
+Result<Route> bind_hinted(const Topology& topology, const StatementPlanData& plan,
+                          ParameterValues& values, const RouterSession& session,
+                          BindContext& context) {
+  context.lookups.clear();
+  const auto shard = shard_of_hint(topology, *context.hint, session, context);
+  if (!shard) return shard.error();
+  Route route;
+  route.writes = plan.writes;
+  route.hint = context.hint;
+  if (*shard) {
+    const Status kept = check_stored_keys(topology, plan, **shard, values, session, context);
+    if (!kept) return kept.error();
+  }
+  if (!context.lookups.empty()) {
+    route.kind = RouteKind::kLookup;
+    route.lookups = context.lookups.list();
+    return route;
+  }
+  if (plan.copy) {
+    auto copy = bind_copy(topology, plan, session);
+    if (!copy) return copy.error();
+    auto kept = std::make_shared<CopyPlan>(*copy->copy);
+    kept->only_shard = **shard;
+    copy->copy = std::move(kept);
+    copy->hint = context.hint;
+    return copy;
+  }
+  route.kind = RouteKind::kOneShard;
+  route.shards = std::span(topology.all_shards).subspan(**shard, 1);
+  return route;
+}
+
 }  // namespace
+
+Status add_constant(const Topology& topology, const Pin& pin, const RouterSession& session,
+                    BindContext& context) {
+  return add_value(topology, pin, pin.source, pin.source.constant_input(), session, context,
+                   context.chosen);
+}
 
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
                          ParameterValues& values, const RouterSession& session,
@@ -355,6 +414,7 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     return refusal("a table is named without its schema, and search_path is not the default one",
                    "Write schema.table, or reset search_path.");
   }
+  if (plan.hinted) return bind_hinted(topology, plan, values, session, context);
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
   if (plan.several_shards() && values.names_a_moment({})) return moment_refusal();
   switch (plan.kind) {

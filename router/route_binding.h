@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocol/result.h"
+#include "router/hint.h"
 #include "router/key_directory.h"
 #include "router/key_value.h"
 #include "router/router.h"
@@ -35,13 +36,18 @@ struct BindContext {
   std::vector<ShardId> chosen;       // that values name, ascending
   std::vector<ShardId> some_shards;  // within bounds, ascending
   KeyLookups lookups;
-  std::string key;  // scratch
+  std::string key;                  // scratch
+  const RouteHint* hint = nullptr;  // of a hinted plan: where it is to run
 };
 
 // Allocates nothing once the context's buffers have grown, unless a key is a long numeric or bytea.
 Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan,
                          ParameterValues& values, const RouterSession& session,
                          BindContext& context);
+
+// The shards of a pin whose value is a constant, added to `context.chosen` and `context.lookups`.
+Status add_constant(const Topology& topology, const Pin& pin, const RouterSession& session,
+                    BindContext& context);
 
 // Of a plan with `split`: for each pin its index in `context.chosen`, which bind_route() has
 // filled. If the directory has to be asked again, `context.lookups` is not empty afterwards.

@@ -7,6 +7,8 @@
 
 #include "router/bounded_cache.h"
 #include "router/fixed_moments.h"
+#include "router/hint.h"
+#include "router/hint_plan.h"
 #include "router/insert_rows.h"
 #include "router/insert_split.h"
 #include "router/moment_words.h"
@@ -114,6 +116,7 @@ struct CachedTemplate {
 
   std::string text;
   std::string search_path;  // as StatementPlanData::search_path
+  bool hinted = false;      // planned to run where any hint says
   std::uint64_t epoch = 0;
   std::variant<StatementPlanData, Error, NeedsLiterals> outcome;
   TemplateRenderer renderer;  // of a plan's shard_text
@@ -138,6 +141,9 @@ bool has_ambiguous_strings(std::string_view statement, const RouterSession& sess
 // A text that is this long without its literals is mostly a list of them, and the list's next
 // length another template: thousands of those would be much memory for little use.
 constexpr std::size_t kMaxCachedTemplate = 8 * 1024;
+
+// Tells the plan of a statement with a hint from that without one.
+constexpr std::uint64_t kHintedHash = 0x9e3779b97f4a7c15;
 
 // A plan for one shard or several has the text of the latter.
 bool runs_shard_text(RouteKind kind) {
@@ -165,12 +171,16 @@ class Router::Impl {
   Counters counters() const { return counters_; }
 
   Result<Route> route(std::string_view statement, const RouterSession& session) {
+    context_.hint = nullptr;
+    if (may_have_hint(statement) || session.hint != nullptr) {
+      if (const Status read = read_hint(statement, session); !read) return read.error();
+    }
     const TemplateStatus status =
         normalize_template(statement, template_, session.standard_conforming_strings);
     // What is too large for a template may be many rows, each of which is not.
     const bool may_be_rows = status == TemplateStatus::kRows || status == TemplateStatus::kTooLarge;
-    const bool rows =
-        may_be_rows && find_insert_rows(statement, session.standard_conforming_strings, rows_);
+    const bool rows = may_be_rows && context_.hint == nullptr &&
+                      find_insert_rows(statement, session.standard_conforming_strings, rows_);
     return settled(rows ? route_rows(statement, session)
                         : route_template(statement, status, session));
   }
@@ -180,6 +190,25 @@ class Router::Impl {
   Result<Route> settled(Result<Route> route) {
     if (!route || route->kind != RouteKind::kLookup) context_.learned.statement_routed();
     return route;
+  }
+
+  // What says where the statement runs, a comment in it or else the session: context_.hint.
+  Status read_hint(std::string_view statement, const RouterSession& session) {
+    comment_ = {};
+    if (may_have_hint(statement)) {
+      const Status read =
+          read_comment_hints(statement, session.standard_conforming_strings, comment_);
+      if (!read) return read.error();
+    }
+    if (comment_.places()) {
+      context_.hint = &comment_;
+    } else if (comment_.keyspace) {
+      return Error{sqlstate::kInvalidParameterValue, "the hint has a keyspace but no key",
+                   "Add key=value."};
+    } else {
+      context_.hint = session.hint;
+    }
+    return Ok{};
   }
 
   Result<Route> route_template(std::string_view statement, TemplateStatus status,
@@ -310,11 +339,15 @@ class Router::Impl {
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session) {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    context_.hint = nullptr;
+    if (const Status read = read_hint(statement, session); !read) return read.error();
+    const bool hinted = context_.hint != nullptr;
     const SearchPath* path = path_of(session);
-    const std::uint64_t hash = hash_of(statement, types) ^ (path ? path->hash() : 0);
+    const std::uint64_t hash =
+        hash_of(statement, types) ^ (path ? path->hash() : 0) ^ (hinted ? kHintedHash : 0);
     const CachedStatement* known = statements_.find(hash, [&](const CachedStatement& cached) {
       const StatementPlan& plan = *cached.plan;
-      return is_current(plan, path) && plan.text() == statement &&
+      return is_current(plan, path, session) && plan.text() == statement &&
              std::equal(types.begin(), types.end(), plan.types().begin(), plan.types().end());
     });
     if (known != nullptr) {
@@ -323,8 +356,10 @@ class Router::Impl {
     }
     ++counters_.template_misses;
     std::vector<std::uint32_t> type_list(types.begin(), types.end());
-    auto data = plan_statement(*topology_, {statement, type_list, 0, path});
+    auto data = plan_statement(*topology_, {statement, type_list, 0, path, hinted});
     if (!data) return data.error();
+    data->hint_asked = hinted;
+    if (comment_.places()) data->comment = comment_;
     auto plan = std::make_shared<const StatementPlan>(std::string(statement), std::move(type_list),
                                                       std::move(*data));
     statements_.insert(hash, {plan});
@@ -332,7 +367,15 @@ class Router::Impl {
   }
 
   bool is_current(const StatementPlan& plan, const RouterSession& session) const {
-    return is_current(plan, path_of(session));
+    return is_current(plan, path_of(session), session);
+  }
+
+  std::optional<ShardId> home_of(const StatementPlan& plan, const RouterSession& session) {
+    if (!plan.data().hinted) return plan.data().home;
+    const RouteHint* hint = hint_of(plan, session);
+    if (hint == nullptr) return std::nullopt;
+    const auto shard = shard_of_hint(*topology_, *hint, session, context_);
+    return shard ? *shard : std::nullopt;
   }
 
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
@@ -340,7 +383,7 @@ class Router::Impl {
     if (!is_current(plan, session)) {
       return Error{sqlstate::kObjectNotInPrerequisiteState,
                    plan.epoch() == topology_->epoch
-                       ? "search_path has changed since the statement was prepared"
+                       ? "the settings it was routed by have changed since it was prepared"
                        : "the shard map has changed since the statement was prepared",
                    {}};
     }
@@ -351,6 +394,7 @@ class Router::Impl {
   Result<Route> bind_values(const StatementPlan& plan, std::span<const BoundValue> values,
                             const RouterSession& session) {
     BoundParameters parameters(values);
+    context_.hint = hint_of(plan, session);
     auto route = bind_route(*topology_, plan.data(), parameters, session, context_);
     if (route && route->kind == RouteKind::kWriteShards && plan.data().split) {
       const Status bound =
@@ -384,29 +428,36 @@ class Router::Impl {
     return nullptr;
   }
 
-  // Made under this map and search path?
-  bool is_current(const StatementPlan& plan, const SearchPath* path) const {
+  static const RouteHint* hint_of(const StatementPlan& plan, const RouterSession& session) {
+    return plan.data().comment ? &*plan.data().comment : session.hint;
+  }
+
+  // Made under this map and search path, and with a hint if there is one?
+  bool is_current(const StatementPlan& plan, const SearchPath* path,
+                  const RouterSession& session) const {
     return plan.epoch() == topology_->epoch &&
+           plan.data().hint_asked == (hint_of(plan, session) != nullptr) &&
            plan.data().search_path == (path ? std::string_view(path->text()) : std::string_view());
   }
 
   const CachedTemplate& find_or_plan(const SearchPath* path) {
-    const std::uint64_t hash = template_.hash ^ (path ? path->hash() : 0);
+    const bool hinted = context_.hint != nullptr;
+    const std::uint64_t hash =
+        template_.hash ^ (path ? path->hash() : 0) ^ (hinted ? kHintedHash : 0);
     const std::string_view path_text = path ? std::string_view(path->text()) : std::string_view();
     CachedTemplate* known = templates_.find(hash, [&](const CachedTemplate& cached) {
-      return cached.text == template_.text && cached.search_path == path_text;
+      return cached.text == template_.text && cached.hinted == hinted &&
+             cached.search_path == path_text;
     });
     if (known != nullptr && known->epoch == topology_->epoch) {
       ++counters_.template_hits;
       return *known;
     }
     ++counters_.template_misses;
-    CachedTemplate fresh{template_.text,
-                         std::string(path_text),
-                         topology_->epoch,
-                         CachedTemplate::NeedsLiterals{},
-                         {}};
-    auto data = plan_statement(*topology_, {template_.text, {}, template_.first_literal(), path});
+    CachedTemplate fresh{template_.text,   std::string(path_text),          hinted,
+                         topology_->epoch, CachedTemplate::NeedsLiterals{}, {}};
+    auto data =
+        plan_statement(*topology_, {template_.text, {}, template_.first_literal(), path, hinted});
     if (data) {
       fresh.renderer = TemplateRenderer(data->shard_text, template_.first_literal());
       fresh.outcome = std::move(*data);
@@ -437,7 +488,8 @@ class Router::Impl {
   // Without a template: the statement is parsed as it stands.
   Result<Route> route_text(std::string_view statement, const RouterSession& session) {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
-    auto data = plan_statement(*topology_, {statement, {}, 0, path_of(session)});
+    auto data =
+        plan_statement(*topology_, {statement, {}, 0, path_of(session), context_.hint != nullptr});
     if (!data) return data.error();
     text_plan_ = std::move(*data);
     bound_ = &text_plan_;
@@ -460,6 +512,7 @@ class Router::Impl {
   StatementTemplate template_;
   CachedTemplate large_;  // the last one that is not worth keeping
   StatementPlanData text_plan_;
+  RouteHint comment_;  // of the statement being routed
   std::string literal_;
   std::string rendered_;
   BindContext context_;
@@ -504,6 +557,10 @@ Result<std::shared_ptr<const StatementPlan>> Router::refresh(
 Result<Route> Router::bind(const StatementPlan& plan, std::span<const BoundValue> values,
                            const RouterSession& session) {
   return impl_->bind(plan, values, session);
+}
+
+std::optional<ShardId> Router::home_of(const StatementPlan& plan, const RouterSession& session) {
+  return impl_->home_of(plan, session);
 }
 
 Status Router::check_syntax(std::string_view statement) {

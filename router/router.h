@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@
 namespace pgshunt {
 
 struct CopyPlan;      // router/copy_plan.h
+struct RouteHint;     // router/hint.h
 struct InsertSplit;   // router/insert_split.h
 struct MovePlan;      // router/move_plan.h
 class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
@@ -71,6 +73,8 @@ struct Route {
   bool fixes_moment = false;
   Alike alike = Alike::kNo;  // kWriteShards
   bool defines = false;      // the schema changes
+  // The hint that says where it runs, whatever the statement; same lifetime as shards.
+  const RouteHint* hint = nullptr;
   // The same from bind(), with row_order: what to make the texts of. Valid as long as the plan.
   const InsertSplit* split = nullptr;
   // kMoveRows only; `move` lives as long as it is held.
@@ -103,6 +107,8 @@ struct RouterSession {
   // What it is otherwise, "$user" replaced; null where that is not known. Read only if some of its
   // schemas are tenants' (SchemaPlacement).
   const SearchPath* search_path = nullptr;
+  // What its settings say of where statements run; null for nothing.
+  const RouteHint* hint = nullptr;
 };
 
 class Router {
@@ -138,6 +144,10 @@ class Router {
   // ... routed at each Bind. 55000 for a plan of another epoch.
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session = {});
+
+  // The one shard that can describe the statement before its values are known: that of its
+  // unsharded tables (such as a tenant's), or the one a hint names.
+  std::optional<ShardId> home_of(const StatementPlan& plan, const RouterSession& session = {});
 
   // For statements that the proxy answers itself: 42601 for what the grammar does not take.
   static Status check_syntax(std::string_view statement);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "router/hint.h"
 #include "router/key_value.h"
 #include "router/merge_spec.h"
 #include "router/router.h"
@@ -58,6 +59,10 @@ struct StatementPlanData {
   std::uint64_t epoch = 0;
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;
+  // A hint says where it runs, when it is bound. Pins are then the keys that it stores.
+  bool hinted = false;
+  bool hint_asked = false;           // there was one; of some statements it decides nothing
+  std::optional<RouteHint> comment;  // the hint in the text, if it says where; else the session's
   // kOneShard: the shards of all their values. kWriteShards, kScatter: empty means every shard.
   std::vector<Pin> pins;
   // kOneShard: what the statement is when its values turn out to be on several shards; kOneShard

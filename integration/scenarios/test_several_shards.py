@@ -197,6 +197,11 @@ def test_explain_tells_where_a_statement_goes(connect):
         (plan,) = explain("UPDATE users SET score = 0", "PGSHUNT, FORMAT JSON")
         assert plan[0]["Route"] == "write of several shards" and len(plan[0]["Shards"]) == 3
         assert explain("SELECT 1")[0] == "Route: any shard"
+        (shard,) = explain("SELECT count(*) FROM users /* pgshunt: shard=shard2 */", "PGSHUNT, FORMAT JSON")[0][0]["Shards"]
+        assert shard["Shard"] == "shard2"
+        for hinted in (connection.execute("/* pgshunt: shard=shard2 */ EXPLAIN (PGSHUNT) SELECT count(*) FROM users"),):
+            lines = [row[0] for row in hinted]
+            assert lines[:2] == ["Route: one shard", "  Why: the hint shard=shard2 says so"]
         assert sum(row[0] for row in connection.execute("SELECT score FROM users WHERE score = 0")) == 0
 
 
@@ -209,3 +214,32 @@ def test_what_is_only_bound_does_not_run(world, sql):
         assert not rows(answers)
         assert wire.query("SELECT 1")
     assert counts(world, "users") == before
+def test_explain_analyze_tells_what_each_shard_did(world, connect):
+    with connect() as connection:
+        def explain(sql, options="PGSHUNT, ANALYZE"):
+            return [row[0] for row in connection.execute(f"EXPLAIN ({options}) {sql}")]
+        there = counts(world, "users")
+        lines = explain("SELECT name FROM users ORDER BY id")
+        assert [f"rows={count}" in line for count, line in zip(there, (line for line in lines if "rows=" in line))] == [True] * 3
+        assert lines[-1].startswith("Execution Time: ")
+        (plan,) = explain("SELECT * FROM users WHERE id = 5", "PGSHUNT, ANALYZE, FORMAT JSON")
+        (part,) = plan[0]["Shards"]
+        assert part["Actual Rows"] == 1 and part["Actual Time"] > 0 and part["Explain"][0]["Plan"]["Node Type"]
+        assert plan[0]["Execution Time"] > 0
+        (plan,) = explain("UPDATE users SET score = 77 RETURNING id", "ANALYZE, PGSHUNT, FORMAT JSON")
+        assert [int(part["Actual Rows"]) for part in plan[0]["Shards"]] == there
+        assert len(connection.execute("SELECT id FROM users WHERE score = 77").fetchall()) == sum(there)
+        connection.rollback()
+        connection.autocommit = True
+        explain("UPDATE users SET score = 78")
+        explain("UPDATE countries SET name = 'x'")
+        explain("INSERT INTO users (id) VALUES (901), (902), (903), (904)")
+        explain("UPDATE users SET score = 79 WHERE id = 5")
+        assert len(connection.execute("SELECT id FROM users WHERE score = 78").fetchall()) == sum(there) - 1
+        assert len(connection.execute("SELECT id FROM users WHERE id > 900").fetchall()) == 4
+        assert {row[0] for row in connection.execute("SELECT name FROM countries")} == {"x"}
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            explain("INSERT INTO users (id) VALUES (901), (902), (905), (906)")
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            explain("SELECT pg_advisory_lock(5)")
+        assert explain("SELECT 1", "PGSHUNT, ANALYZE off")[0] == "Route: any shard"

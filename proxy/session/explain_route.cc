@@ -1,8 +1,10 @@
 #include "proxy/session/explain_route.h"
 
-#include <vector>
+#include <charconv>
+#include <cstdio>
 
 #include "protocol/backend.h"
+#include "router/hint.h"
 #include "router/key_encoding.h"
 #include "router/key_type.h"
 #include "router/move_plan.h"
@@ -37,7 +39,8 @@ std::string_view name_of(const Route& route) {
   return "";
 }
 
-std::string_view reason_of(const Route& route) {
+std::string reason_of(const Route& route) {
+  if (route.hint != nullptr) return "the hint " + hint_words(*route.hint) + " says so";
   switch (route.kind) {
     case RouteKind::kAnyShard:
       return "no row of a sharded table can have a part in it";
@@ -98,20 +101,27 @@ std::string json_string(std::string_view text) {
   return out.append("\"");
 }
 
-struct Sent {
-  std::string_view shard;
-  std::string_view text;
-};
+// The number behind a key's first occurrence, which is the one of the outermost node; empty: none.
+std::string_view number_behind(std::string_view json, std::string_view key) {
+  const std::size_t at = json.find(key);
+  if (at == std::string_view::npos) return {};
+  const std::string_view rest = json.substr(at + key.size());
+  return rest.substr(0, rest.find_first_not_of("0123456789."));
+}
 
-std::vector<Sent> sent_of(const Route& route, std::string_view statement,
-                          const Topology& topology) {
-  std::vector<Sent> out;
-  for (std::size_t i = 0; i < route.shards.size(); ++i) {
-    std::string_view text = route.sql.empty() ? statement : route.sql;
-    if (i < route.texts.size()) text = route.texts[i];
-    if (route.move && route.shards[i] != route.move_from) text = route.move->insert;
-    out.push_back({topology.shards[route.shards[i]].name, text});
+std::string_view rows_of(std::string_view plan) { return number_behind(plan, "\"Actual Rows\": "); }
+
+// Planning and execution.
+std::string time_of(std::string_view plan) {
+  double total = 0;
+  for (const std::string_view key : {"\"Planning Time\": ", "\"Execution Time\": "}) {
+    const std::string_view text = number_behind(plan, key);
+    double value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    total += value;
   }
+  char out[32];
+  std::snprintf(out, sizeof out, "%.3f", total);
   return out;
 }
 
@@ -125,6 +135,41 @@ std::vector<std::string> new_keys_of(const Route& route, const Topology& topolog
   return out;
 }
 
+std::string milliseconds(std::chrono::duration<double, std::milli> time) {
+  char out[32];
+  std::snprintf(out, sizeof out, "%.3f", time.count());
+  return out;
+}
+
+std::string json_of(const ExplainedRoute& explained) {
+  std::string json = "[{\"Route\": " + json_string(explained.kind) +
+                     ", \"Why\": " + json_string(explained.reason) + ", \"Shards\": [";
+  bool first = true;
+  for (const ExplainedRoute::Part& part : explained.parts) {
+    if (!std::exchange(first, false)) json += ", ";
+    json += "{\"Shard\": " + json_string(part.shard) + ", \"Text\": " + json_string(part.text);
+    if (!part.plan.empty()) {
+      const std::string_view rows = rows_of(part.plan);
+      if (!rows.empty()) json.append(", \"Actual Rows\": ").append(rows);
+      json += ", \"Actual Time\": " + time_of(part.plan) + ", \"Explain\": " + part.plan;
+    }
+    json += "}";
+  }
+  json += "]";
+  if (!explained.new_keys.empty()) {
+    json += ", \"New Keys\": [";
+    for (std::size_t i = 0; i < explained.new_keys.size(); ++i) {
+      json += (i > 0 ? ", " : "") + json_string(explained.new_keys[i]);
+    }
+    json += "]";
+  }
+  if (!explained.merge.empty()) json += ", \"Merge\": " + json_string(explained.merge);
+  if (explained.elapsed.count() > 0) {
+    json += ", \"Execution Time\": " + milliseconds(explained.elapsed);
+  }
+  return json + "}]";
+}
+
 }  // namespace
 
 std::optional<ExplainRequest> read_explain_route(std::string_view sql,
@@ -135,55 +180,82 @@ std::optional<ExplainRequest> read_explain_route(std::string_view sql,
     return token.kind == TokenKind::kIdentifier && word_is(lexer.text(token), word);
   };
   if (!lexer.next(token) || !is_word("explain")) return std::nullopt;
+  const std::size_t begin = token.begin;
   if (!lexer.next(token) || !lexer.is_symbol(token, '(')) return std::nullopt;
   ExplainRequest out;
   bool ours = false;
   while (lexer.next(token) && !lexer.is_symbol(token, ')')) {
     ours |= is_word("pgshunt");
     out.json |= is_word("json");
+    // ANALYZE, or ANALYZE and one of PostgreSQL's words for true.
+    if (!is_word("analyze")) continue;
+    SqlLexer ahead = lexer;
+    SqlToken value;
+    ahead.next(value);
+    const std::string_view word = ahead.text(value);
+    out.analyze = !word_is(word, "false") && !word_is(word, "off") && word != "0";
   }
   if (!ours || token.kind == TokenKind::kEnd) return std::nullopt;
-  out.statement = trim_sql_space(sql.substr(token.end));
+  const std::string_view statement = trim_sql_space(sql.substr(token.end));
+  out.statement = std::string(sql.substr(0, begin)).append(statement);
   return out;
 }
 
-void append_explained_route(std::string& out, const ExplainRequest& request, const Route& route,
-                            const Topology& topology) {
+ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
+                             std::span<const ShardId> shards, const Topology& topology) {
+  ExplainedRoute out;
+  out.kind = name_of(route);
+  out.reason = reason_of(route);
+  out.merge = merge_of(route);
+  out.new_keys = new_keys_of(route, topology);
+  out.json = request.json;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    std::string_view text = route.sql.empty() ? std::string_view(request.statement) : route.sql;
+    if (i < route.texts.size()) text = route.texts[i];
+    if (route.move && shards[i] != route.move_from) text = route.move->insert;
+    out.parts.push_back({topology.shards[shards[i]].name, std::string(text), {}});
+  }
+  return out;
+}
+
+std::string analyzing(std::string_view text) {
+  return "EXPLAIN (ANALYZE, FORMAT JSON) " + std::string(text);
+}
+
+std::string plan_of_rows(std::string_view messages) {
+  std::string out;
+  FrameHeader header;
+  while (read_frame_header(messages, kMaxBodySize, header) == FrameStatus::kComplete) {
+    const auto row = decode_data_row(messages.substr(kFrameHeaderSize, header.body_size));
+    if (!row) break;
+    for (const WireValue& value : *row) out.append(value.bytes);
+    messages.remove_prefix(header.frame_size());
+  }
+  return out;
+}
+
+void append_explained_route(std::string& out, const ExplainedRoute& explained) {
   FieldDescription column;
   column.name = "QUERY PLAN";
-  column.type_oid = request.json ? 114 : type_oid::kText;  // json
+  column.type_oid = explained.json ? 114 : type_oid::kText;  // json
   column.type_size = -1;
   append_row_description(out, {&column, 1});
-  const std::vector<Sent> sent = sent_of(route, request.statement, topology);
-  const std::vector<std::string> new_keys = new_keys_of(route, topology);
-  const std::string merge = merge_of(route);
   const auto row = [&](std::string_view text) { append_text_row(out, {&text, 1}); };
-  if (request.json) {
-    std::string json = "[{\"Route\": " + json_string(name_of(route)) +
-                       ", \"Why\": " + json_string(reason_of(route)) + ", \"Shards\": [";
-    for (std::size_t i = 0; i < sent.size(); ++i) {
-      if (i > 0) json += ", ";
-      json += "{\"Shard\": " + json_string(sent[i].shard) +
-              ", \"Text\": " + json_string(sent[i].text) + "}";
-    }
-    json += "]";
-    if (!new_keys.empty()) {
-      json += ", \"New Keys\": [";
-      for (std::size_t i = 0; i < new_keys.size(); ++i) {
-        json += (i > 0 ? ", " : "") + json_string(new_keys[i]);
-      }
-      json += "]";
-    }
-    if (!merge.empty()) json += ", \"Merge\": " + json_string(merge);
-    row(json + "}]");
+  if (explained.json) {
+    row(json_of(explained));
   } else {
-    row("Route: " + std::string(name_of(route)));
-    row("  Why: " + std::string(reason_of(route)));
-    for (const Sent& each : sent) {
-      row("  Shard " + std::string(each.shard) + ": " + std::string(each.text));
+    row("Route: " + explained.kind);
+    row("  Why: " + explained.reason);
+    for (const ExplainedRoute::Part& part : explained.parts) {
+      row("  Shard " + part.shard + ": " + part.text);
+      if (part.plan.empty()) continue;
+      row("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) + " ms");
     }
-    for (const std::string& key : new_keys) row("  New key: " + key);
-    if (!merge.empty()) row("  Merge: " + merge);
+    for (const std::string& key : explained.new_keys) row("  New key: " + key);
+    if (!explained.merge.empty()) row("  Merge: " + explained.merge);
+    if (explained.elapsed.count() > 0) {
+      row("Execution Time: " + milliseconds(explained.elapsed) + " ms");
+    }
   }
   append_command_complete(out, "EXPLAIN");
 }

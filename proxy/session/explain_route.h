@@ -1,26 +1,55 @@
-// EXPLAIN (PGSHUNT) statement: where it would run, and what would be sent. Nothing runs, and the
-// directory gives no key a shard: a route of kind kLookup is one whose keys are new to it.
+// EXPLAIN (PGSHUNT) statement: where it would run, why, and what would be sent. Nothing runs, and
+// the directory gives no key a shard (a route of kind kLookup is one whose keys are new to it),
+// unless ANALYZE is among the options too: then every shard says how long its part took.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "router/router.h"
 
 namespace pgshunt {
 
 struct ExplainRequest {
-  std::string_view statement;  // what is to be explained
-  bool json = false;           // FORMAT JSON
+  std::string statement;  // what is to be explained, with the comments before EXPLAIN
+  bool json = false;      // FORMAT JSON
+  bool analyze = false;
 };
 
 // Nothing if the text is another statement, an EXPLAIN that is PostgreSQL's own included.
 std::optional<ExplainRequest> read_explain_route(std::string_view sql,
                                                  bool standard_conforming_strings);
 
-// Appends the answer, rows of text, up to CommandComplete.
-void append_explained_route(std::string& out, const ExplainRequest& request, const Route& route,
-                            const Topology& topology);
+// What there is to say of a route, for longer than the route lasts.
+struct ExplainedRoute {
+  struct Part {
+    std::string shard;
+    std::string text;  // as it is sent
+    // ANALYZE: what the shard's own EXPLAIN (ANALYZE, FORMAT JSON) says.
+    std::string plan;
+  };
+  std::string kind;
+  std::string reason;
+  std::string merge;  // empty: there is nothing to merge
+  std::vector<Part> parts;
+  std::vector<std::string> new_keys;  // that the directory gives a shard when it runs
+  bool json = false;
+  std::chrono::duration<double, std::milli> elapsed{};  // ANALYZE: of all, with the ways
+};
+
+// `shards`: those of a route that leaves open which one it is.
+ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
+                             std::span<const ShardId> shards, const Topology& topology);
+
+// What each part is to be sent for ANALYZE.
+std::string analyzing(std::string_view text);
+// The plan in the DataRow messages with which a server answers that.
+std::string plan_of_rows(std::string_view messages);
+
+// Appends the answer, rows of text or one of JSON, up to CommandComplete.
+void append_explained_route(std::string& out, const ExplainedRoute& explained);
 
 }  // namespace pgshunt

@@ -107,6 +107,8 @@ class FanOut final : public BackendDriver {
   std::size_t shards_done() const { return shards_done_; }
   // kAgree: the first shard's messages up to and with CommandComplete. kSum: the same of all.
   const std::string& reply() const { return reply_; }
+  // kSum: the DataRow messages of one link's shard.
+  std::string_view rows_from(std::size_t link) const { return sources_[link].rows; }
   const FanOutPlan& plan() const { return plan_; }
 
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;

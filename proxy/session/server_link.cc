@@ -60,7 +60,7 @@ void ServerLink::take(Backend& backend) {
   binary_results_ = false;
   row_description_.clear();
   passing_in_ = 0;
-  pin_candidates_ = kEffectNone;
+  pin_candidates_ = pins_here_ = kEffectNone;
   request_waits_ = false;
   fence_ = false;
   prepare_backend();
@@ -213,7 +213,7 @@ void ServerLink::release_if_free() {
   if (!out_.empty() || !verbatim_.empty()) return;
   if (session_.pool_mode() == PoolMode::kSession) return;
   if (pin_candidates_ != kEffectNone) probe();  // it had to wait for the end of a frame
-  if (stage_ != Stage::kReady || state_.pins != kEffectNone) return;
+  if (stage_ != Stage::kReady || (state_.pins | pins_here_) != kEffectNone) return;
   give_up_backend();
 }
 

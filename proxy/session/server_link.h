@@ -320,8 +320,11 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   std::uint64_t unnamed_segment_ = 0;
   std::string substitute_;            // an error of ours in the name of the query behind it
   std::uint32_t pin_candidates_ = 0;  // effects of requests since the last idle moment
-  Error refusal_;                     // answered when its turn comes
-  bool replacement_ = false;          // client_out() holds a reply that replaces the last one
+  // Of the session's pins those that stand on this server, which is not given back with them: a
+  // hint may leave some on any shard.
+  std::uint32_t pins_here_ = 0;
+  Error refusal_;             // answered when its turn comes
+  bool replacement_ = false;  // client_out() holds a reply that replaces the last one
   ResponseTracker::Owed owed_;
   bool told_ = false;
   // A query with DISCARD ALL is under way. What follows waits for its answer, since the startup

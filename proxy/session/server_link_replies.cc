@@ -343,6 +343,7 @@ void ServerLink::apply(const CompletionEffect& effect) {
         backend_->memory.unnamed_tag = 0;
       }
       session_.unlisten_all();
+      pins_here_ = kEffectNone;
       session_.set_pins(pool_, kEffectNone);
       break;
     case Verb::kSavepoint:
@@ -421,6 +422,7 @@ void ServerLink::on_request_error(std::string_view body, const Reply& reply, boo
   if (reply.request.use == ReplyUse::kSwallow && server_state_) {
     // Nobody knows what stands there.
     server_state_.reset();
+    pins_here_ |= kEffectSetConfig;
     session_.set_pins(pool_, state_.pins | kEffectSetConfig);
   }
   // A plan that DDL has made useless stays with the server: nobody else should meet it.
@@ -563,14 +565,17 @@ void ServerLink::settle_transaction() {
 // lock outlives the transaction that took it, and inside one nobody has asked yet.
 bool ServerLink::may_leave_traces() const {
   constexpr std::uint32_t kTraces = kSeenByProbe | kStaysPinned | kEffectOpaque;
-  return ((state_.pins | pin_candidates_) & kTraces) != 0;
+  return ((state_.pins | pins_here_ | pin_candidates_) & kTraces) != 0;
 }
 
 void ServerLink::probe() {
   const std::uint32_t candidates = pin_candidates_;
   pin_candidates_ = kEffectNone;
-  std::uint32_t pins = state_.pins | (candidates & kStaysPinned);
-  if ((candidates & kEffectSequenceWrite) && state_.reads_sequences) pins |= kEffectSequenceWrite;
+  pins_here_ |= candidates & kStaysPinned;
+  if ((candidates & kEffectSequenceWrite) && state_.reads_sequences) {
+    pins_here_ |= kEffectSequenceWrite;
+  }
+  const std::uint32_t pins = state_.pins | pins_here_;
   // Without any so far, a place for them is kept until the server has said.
   if (pins != state_.pins) session_.set_pins(pool_, pins);
   constexpr std::uint32_t kWorthAsking =
@@ -598,6 +603,7 @@ void ServerLink::read_probe_row(std::string_view body) {
   for (std::size_t column = 0; column < 3 && column < values.size(); ++column) {
     if (values[column] == "t") seen |= kColumns[column];
   }
+  pins_here_ = (pins_here_ & ~kSeenByProbe) | seen;
   session_.set_pins(pool_, (state_.pins & ~kSeenByProbe) | seen);
 }
 

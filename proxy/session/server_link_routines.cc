@@ -180,6 +180,7 @@ void ServerLink::adopt_state() {
     session_.listen(channel);
   }
   session_.settle_channels(true);
+  pins_here_ |= state->pins;
   if (state->pins != kEffectNone) session_.set_pins(pool_, state_.pins | state->pins);
   // To the startup packet's value, of which the server knows nothing.
   if (backend_->tracker.empty()) catch_up_settings();

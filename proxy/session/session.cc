@@ -11,6 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/session/conversations.h"
 #include "proxy/session/greeting.h"
+#include "proxy/session/session_hints.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {
@@ -405,6 +406,10 @@ void Session::accepted() {
     }
   }
   state_.settings.start(settings);
+  if (database_->topology) {
+    const Status good = check_startup_hints(state_.settings.startup(), *database_->topology);
+    if (!good) return close_with(good.error());
+  }
   Pool& pool = worker_.pool({state_.database, state_.user, 0}, *database_, client_->credentials);
   greeting_ = std::make_unique<Greeting>(*this, pool);
   greeting_->start();

@@ -32,7 +32,7 @@ struct ShardedConversation::Part {
   bool writes = false;
   bool ddl = false;
   bool listens = false;        // binds a LISTEN
-  bool moves_names = false;    // sets search_path
+  bool moves_names = false;    // sets search_path or a hint
   bool copies = false;         // kEverywhere: it is a COPY
   bool copies_in = false;      // FROM STDIN
   bool several_write = false;  // on several shards, each its own rows
@@ -72,12 +72,6 @@ char last_type(std::string_view batch) {
 
 // Where the portal of a statement that fanned out would be.
 constexpr ShardId kManyShards = std::numeric_limits<ShardId>::max();
-
-// The only shard that has its unsharded tables, such as a tenant's.
-std::optional<ShardId> home_of(const StatementPtr& statement) {
-  if (!statement || !statement->plan) return std::nullopt;
-  return statement->plan->data().home;
-}
 
 Error no_portions_error() {
   return {sqlstate::kFeatureNotSupported,
@@ -135,13 +129,26 @@ StatementPtr ShardedConversation::statement_in(const Part& part, std::string_vie
   return find_statement(name);
 }
 
+std::optional<ShardId> ShardedConversation::home_of(const StatementPtr& statement) {
+  if (!statement || !statement->plan) return std::nullopt;
+  return router_.home_of(*statement->plan, router_session());
+}
+
 // A server analyses a prepared statement anew when search_path has changed
 // (utils/cache/plancache.c). Where that names tenants it is another statement then, for another
-// shard: the name comes to stand for that one.
-StatementPtr ShardedConversation::under_search_path(std::string_view name, StatementPtr statement) {
-  if (!statement || !statement->plan || !router_.topology().has_tenant_schemas()) return statement;
-  auto plan = router_.refresh(statement->plan, router_session());
-  if (!plan || (*plan)->data().search_path == statement->plan->data().search_path) return statement;
+// shard: the name comes to stand for that one. So it does when a hint has come or gone.
+StatementPtr ShardedConversation::under_settings(std::string_view name, StatementPtr statement) {
+  if (!statement || !statement->plan) return statement;
+  const RouterSession& session = router_session();
+  const StatementPlanData& known = statement->plan->data();
+  if (!router_.topology().has_tenant_schemas() && !session.hint && !known.hint_asked) {
+    return statement;
+  }
+  auto plan = router_.refresh(statement->plan, session);
+  if (!plan || ((*plan)->data().search_path == known.search_path &&
+                (*plan)->data().hint_asked == known.hint_asked)) {
+    return statement;
+  }
   SessionState& state = session_.state();
   if (name.empty() || state.names.undecided(name)) return statement;
   Statement fresh = *statement;
@@ -287,7 +294,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
         const StatementPtr statement =
-            under_search_path(bind->statement, statement_in(part, bind->statement));
+            under_settings(bind->statement, statement_in(part, bind->statement));
         if (!statement) {
           fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
           break;
@@ -295,8 +302,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (is_control(statement->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
         } else if (!statement->plan) {
+          const CompletionEffect& effect = statement->effect;
+          const Status good = check_hint_setting(effect.name, effect.verb, effect.text);
+          if (!good) return fails(good.error(), own_parse != kNone ? own_parse : begin);
           fits = place(Part::Way::kShard, home_shard());
-          part.moves_names |= fits && statement->effect.name == "search_path";
+          part.moves_names |= fits && (effect.name == "search_path" ||
+                                       is_hint_setting(effect.name) || router_session().hint);
         } else {
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);

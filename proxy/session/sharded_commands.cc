@@ -27,7 +27,9 @@ ShardedConversation::Verdict ShardedConversation::command_on_shards(const Route&
   plan.use = FanOutPlan::Use::kAgree;
   if (route.alike != Alike::kOneByOne) {
     if (route.defines) note_ddl();
-    const Verdict verdict = write_on_shards(route, {std::string(sql)}, std::move(plan));
+    const Verdict verdict =
+        write_on_shards({route.shards.begin(), route.shards.end()}, route.fixes_moment,
+                        {std::string(sql)}, std::move(plan));
     if (verdict == Verdict::kTaken && fan_out_) {
       // Writers of a reference table wait for each other on the first shard.
       transaction_.wrote_everywhere = true;

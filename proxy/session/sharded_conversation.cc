@@ -5,7 +5,6 @@
 #include "proxy/database.h"
 #include "proxy/log/log.h"
 #include "proxy/proxy.h"
-#include "proxy/session/explain_route.h"
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
@@ -218,12 +217,14 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     return say_to_transaction(statement);
   }
   if (is_about_session(statement.verb)) {
+    const Status good = check_hint_setting(statement.name, statement.verb, statement.text);
+    if (!good) return refuse(good.error());
     return run_on_shard(home_shard(), header, frame, &statement);
   }
   if (!catalog_ready()) return Verdict::kWait;
   if (const auto explain =
           read_explain_route(statement.text, session_.standard_conforming_strings())) {
-    return this->explain(*explain);
+    return explain_statement(*explain, statement.effects);
   }
   return serve_routed(header, frame, sql, statement);
 }
@@ -248,7 +249,8 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
     if (texts.empty()) texts.emplace_back(route->sql.empty() ? statement.text : route->sql);
     FanOutPlan plan;
     plan.row_order.assign(route->row_order.begin(), route->row_order.end());
-    return write_on_shards(*route, std::move(texts), std::move(plan));
+    return write_on_shards({route->shards.begin(), route->shards.end()}, route->fixes_moment,
+                           std::move(texts), std::move(plan));
   }
   if (route->kind == RouteKind::kMoveRows) return move_rows(*route, route->sql);
   const ShardId shard = shard_of(*route, statement.effects);
@@ -277,6 +279,8 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
     bool one = true;
     if (statement.verb == Verb::kDdl) note_ddl();
     if (is_about_session(statement.verb)) {
+      // What follows is routed by what this says.
+      if (is_hint_setting(statement.name) || router_session.hint) return begin_script(sql);
       // What follows in this message is read by another path.
       if (may_move_search_path(statement, router_session)) {
         router_session.default_search_path = false;
@@ -501,6 +505,7 @@ const RouterSession& ShardedConversation::router_session() {
   RoutedUnder& last = routed_under_;
   if (as_the_session && last.known == state.known && last.settings == state.settings.current() &&
       last.topology == router_.shared_topology()) {
+    last.session.hint = hints_.current(state.settings.current(), transaction_);
     return last.session;
   }
   last.session = read_router_session();
@@ -527,7 +532,16 @@ RouterSession ShardedConversation::read_router_session() {
         digits->find_first_of("123") != std::string::npos && digits->find('-') == std::string::npos;
   }
   out.exact_floats &= transaction_.local("extra_float_digits").empty();
+  out.hint = hints_.current(session_.state().settings.current(), transaction_);
   return out;
+}
+
+Status ShardedConversation::check_hint_setting(std::string_view name, Verb verb,
+                                               std::string_view statement) {
+  if (!is_hint_setting(name)) return Ok{};
+  const bool sets = verb == Verb::kSet || verb == Verb::kSetLocal;
+  return hints_.check(name, sets ? statement : std::string_view(),
+                      session_.state().settings.current(), transaction_, router_.topology());
 }
 
 // --- events ---

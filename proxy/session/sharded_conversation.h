@@ -22,9 +22,11 @@
 #include "proxy/session/commit_coordinator.h"
 #include "proxy/session/conversation.h"
 #include "proxy/session/copy_in.h"
+#include "proxy/session/explain_route.h"
 #include "proxy/session/fan_out.h"
 #include "proxy/session/key_inquiry.h"
 #include "proxy/session/server_link.h"
+#include "proxy/session/session_hints.h"
 #include "proxy/session/shard_transaction.h"
 #include "proxy/session/tracked_search_path.h"
 #include "router/router.h"
@@ -103,6 +105,12 @@ class ShardedConversation final : public Conversation,
   Verdict serve_statement(const FrameHeader& header, std::string_view frame, std::string_view sql,
                           const StatementEffects& statement);
 
+  // EXPLAIN (PGSHUNT), sharded_explain.cc.
+  Verdict explain_statement(const ExplainRequest& request, std::uint32_t effects);
+  Verdict analyze_statement(ExplainedRoute explained, const Route& route,
+                            std::span<const ShardId> route_shards);
+  std::string analyzed_reply(const FanOut& fan_out);
+
   // Messages of several statements, sharded_script.cc.
   struct Script {
     std::vector<std::string> statements;
@@ -123,7 +131,8 @@ class ShardedConversation final : public Conversation,
 
   // Writes of several shards, sharded_writes.cc.
   std::optional<Verdict> hold_writes(std::span<const ShardId> shards);
-  Verdict write_on_shards(const Route& route, std::vector<std::string> texts, FanOutPlan plan);
+  Verdict write_on_shards(std::vector<ShardId> shards, bool fixes_moment,
+                          std::vector<std::string> texts, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
   void tell_moment(std::span<ServerLink* const> links);
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
@@ -155,7 +164,8 @@ class ShardedConversation final : public Conversation,
   Result<Part> next_part(std::string_view batch);
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
-  StatementPtr under_search_path(std::string_view name, StatementPtr statement);
+  std::optional<ShardId> home_of(const StatementPtr& statement);
+  StatementPtr under_settings(std::string_view name, StatementPtr statement);
   Status remember_statement(const ParseView& parse);
   void close_statement(std::string_view body);
   Result<Route> route_bind(const BindView& bind, const Statement& statement);
@@ -188,7 +198,6 @@ class ShardedConversation final : public Conversation,
   Result<Route> route(std::string_view sql, const RouterSession& session);
   Status want_keys(std::span<const KeyLookup> lookups);
   Verdict look_up_keys(std::span<const KeyLookup> lookups);
-  Verdict explain(const ExplainRequest& request);
   void give_up_keys(const Error& error);
 
   // Writes on several shards, sharded_commit.cc.
@@ -202,6 +211,8 @@ class ShardedConversation final : public Conversation,
   // Good until the next call.
   const RouterSession& router_session();
   RouterSession read_router_session();
+  // A statement about a setting of the proxy's own (session_hints.h) may say what it says.
+  Status check_hint_setting(std::string_view name, Verb verb, std::string_view statement);
   TransactionStatus status() const;
   void reply(std::string_view tag);
   void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);
@@ -218,6 +229,7 @@ class ShardedConversation final : public Conversation,
   KeyInquiry keys_;
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;
+  SessionHints hints_;
   // What the last statement was routed under and what that was read from: mostly it is the next
   // one's too.
   struct RoutedUnder {
@@ -228,8 +240,10 @@ class ShardedConversation final : public Conversation,
   };
   RoutedUnder routed_under_;
 
-  std::optional<Script> script_;               // the message being served
-  std::optional<Move> move_;                   // the rows fan_out_ is about
+  std::optional<Script> script_;            // the message being served
+  std::optional<Move> move_;                // the rows fan_out_ is about
+  std::optional<ExplainedRoute> analyzed_;  // its shards are at it
+  TimePoint analyzed_since_{};
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
   std::unique_ptr<CopyFanOut> copy_;           // or this

@@ -2,7 +2,6 @@
 // session asks for them, and leaves what it was about to serve unconsumed until the answer is here.
 #include <utility>
 
-#include "proxy/session/explain_route.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
@@ -23,22 +22,6 @@ Status ShardedConversation::want_keys(std::span<const KeyLookup> lookups) {
 ShardedConversation::Verdict ShardedConversation::look_up_keys(std::span<const KeyLookup> lookups) {
   const Status asked = want_keys(lookups);
   return asked ? Verdict::kWait : refuse(asked.error());
-}
-
-// Keys are looked for, but none is given a shard: nothing runs.
-ShardedConversation::Verdict ShardedConversation::explain(const ExplainRequest& request) {
-  const auto route = this->route(request.statement, router_session());
-  if (!route) return refuse(route.error());
-  if (route->kind == RouteKind::kLookup) {
-    if (const auto failed = keys_.failure(route->lookups)) return refuse(*failed);
-    if (!keys_.answered(route->lookups)) {
-      const Status asked = keys_.ask(route->lookups, false);
-      return asked ? Verdict::kWait : refuse(asked.error());
-    }
-  }
-  append_explained_route(worker_.client_out(), request, *route, router_.topology());
-  unit_done(false);
-  return Verdict::kTaken;
 }
 
 void ShardedConversation::on_keys_found(std::uint64_t question, std::vector<FoundKey> keys) {

@@ -131,6 +131,8 @@ bool ShardedConversation::can_be_said() {
 // SET LOCAL, SET TRANSACTION.
 ShardedConversation::Verdict ShardedConversation::say_to_transaction(
     const StatementEffects& statement) {
+  const Status good = check_hint_setting(statement.name, statement.verb, statement.text);
+  if (!good) return refuse(good.error());
   const bool mode = statement.name == "transaction" || statement.name.starts_with("transaction_");
   if (!transaction_.open()) {
     append_notice_response(worker_.client_out(), Severity::kWarning, Sqlstate("25P01"),
@@ -230,7 +232,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const bool failed = fan_out.failed();
   const Error& error = fan_out.error();  // buried, it lives on until a later turn
   const std::string complaint = failed ? fan_out.error_response() : std::string();
-  const std::string agreed = fan_out.plan().preface + fan_out.reply();
+  std::string agreed = fan_out.plan().preface + fan_out.reply();
+  if (analyzed_ && !failed) agreed = analyzed_reply(fan_out);
+  analyzed_.reset();
   const std::uint64_t rows = fan_out.rows();
   const std::uint64_t affected = fan_out.affected();
   const FanOutPlan::Use use = fan_out.plan().use;

@@ -53,13 +53,11 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::hold_writes(
   return hold_write(shards);
 }
 
-// A simple query. `texts`: one for each shard of the route, or one for all.
-ShardedConversation::Verdict ShardedConversation::write_on_shards(const Route& route,
+// A simple query. `texts`: one for each of the shards, or one for all.
+ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<ShardId> shards,
+                                                                  bool fixes_moment,
                                                                   std::vector<std::string> texts,
                                                                   FanOutPlan plan) {
-  // Acquiring may route again.
-  const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
-  const bool fixes_moment = route.fixes_moment;
   if (const auto held = hold_writes(shards)) return *held;
   const bool alone = !transaction_.open();
   if (alone) transaction_.begin_implicit();

@@ -1,0 +1,249 @@
+"""A comment or a setting says which shard a statement runs on, where the proxy could not know."""
+
+import psycopg
+import psycopg2
+import pytest
+
+import transfers
+from harness import wait_until
+from transfers import PASSWORD, USER, keys_by_shard
+
+DATABASE = "hinted_bank"
+FUNCTION = """
+CREATE OR REPLACE FUNCTION where_am_i() RETURNS text LANGUAGE sql AS $$ SELECT place FROM place $$;
+"""
+
+
+@pytest.fixture(scope="module")
+def servers(shards):
+    transfers.create(shards, DATABASE)
+    for server in shards:
+        server.psql(f"SET ROLE {USER}; CREATE TABLE place (place text); INSERT INTO place VALUES ('{server.name}'); "
+                    + FUNCTION, DATABASE)
+    return shards
+
+
+@pytest.fixture(scope="module")
+def proxy(shared_proxy, servers):
+    plain = {"host": servers[0].host, "port": servers[0].port, "dbname": DATABASE}
+    return shared_proxy(transfers.config(servers, DATABASE, databases={"plain": plain}))
+
+
+@pytest.fixture(scope="module")
+def names(servers):
+    return [server.name for server in servers]
+
+
+@pytest.fixture(scope="module")
+def keys(servers):
+    """One key of each shard."""
+    return [of_shard[0] for of_shard in keys_by_shard(servers[0])]
+
+
+@pytest.fixture
+def connect(proxy):
+    made = []
+
+    def connect(database="bank", **more):
+        made.append(psycopg.connect(host=proxy.host, port=proxy.port, dbname=database, user=USER,
+                                    password=PASSWORD, autocommit=True, **more))
+        return made[-1]
+    yield connect
+    for connection in made:
+        connection.close()
+
+
+def where(connection, hint="", values=None, **more):
+    return connection.execute(f"{hint} SELECT where_am_i() {'WHERE 1 = %s' if values else ''}", values, **more).fetchone()[0]
+
+
+@pytest.mark.smoke
+def test_a_comment_says_which_shard(connect, names, keys):
+    connection = connect()
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection)
+    for name, key in zip(names, keys):
+        for values in (None, [1]):  # by the simple protocol, and by the extended one
+            for prepare in (False, True):
+                assert where(connection, f"/* pgshunt: shard={name} */", values, prepare=prepare) == name
+                assert where(connection, f"/* pgshunt: key={key} */", values, prepare=prepare) == name
+                assert where(connection, f"/* pgshunt: key='{key}', keyspace=accounts role=replica */", values) == name
+        assert connection.execute(f"SELECT where_am_i() /* pgshunt: shard={name} */").fetchone()[0] == name
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection, values=[1])
+
+
+def test_every_shard_of_a_message(proxy, names):
+    with psycopg2.connect(host=proxy.host, port=proxy.port, dbname="bank", user=USER, password=PASSWORD) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"/* pgshunt: shard={names[0]} */ CREATE TABLE said (place text); "
+                       f"/* pgshunt: shard={names[2]} */ CREATE TABLE said (place text); "
+                       f"/* pgshunt: shard={names[2]} */ INSERT INTO said SELECT where_am_i(); "
+                       f"/* pgshunt: shard={names[2]} */ SELECT place FROM said")
+        assert cursor.fetchall() == [(names[2],)]
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            cursor.execute(f"/* pgshunt: shard={names[1]} */ SELECT place FROM said")
+
+
+def test_commands_run_on_that_shard_alone(connect, servers, names):
+    connection = connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+    count = "SELECT count(*) FROM pg_indexes WHERE indexname = 'hinted'"
+
+    def there():
+        return [int(server.execute(count, dbname=DATABASE)[0][0]) for server in servers]
+    connection.execute(f"{hint} CREATE INDEX CONCURRENTLY hinted ON ledger (transfer)")
+    assert there() == [0, 1, 0]
+    wait_until(lambda: connection.execute(f"{hint} DROP INDEX hinted"))
+    assert there() == [0, 0, 0]
+    connection.execute(f"{hint} DO $$ BEGIN CREATE TABLE of_one (a int); DROP TABLE of_one; END $$")
+    assert connection.execute(f"{hint} PREPARE p AS SELECT where_am_i()").statusmessage == "PREPARE"
+    assert connection.execute(f"{hint} EXECUTE p").fetchone() == (names[1],)
+    connection.execute(f"{hint} DEALLOCATE p")
+
+
+def test_copy(connect, servers, names, keys):
+    connection = connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+
+    def rows(statement):
+        with connection.cursor().copy(f"{hint} {statement}") as copy:
+            return b"".join(copy)
+    assert rows("COPY (SELECT where_am_i()) TO STDOUT") == names[1].encode() + b"\n"
+    there = servers[1].execute("SELECT count(*) FROM accounts", dbname=DATABASE)[0][0]
+    assert rows("COPY accounts TO STDOUT").count(b"\n") == int(there)
+
+    def fill(table, text):
+        with connection.cursor().copy(f"{hint} COPY {table} FROM STDIN") as copy:
+            copy.write(text)
+    fill("ledger", f"{keys[1]}\tcopied\t1\n")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to shard"):
+        fill("ledger", f"{keys[1]}\tmore\t1\n{keys[2]}\tcopied\t1\n")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="reference table"):
+        fill("rates", "EUR\t1\n")
+    assert connection.execute("DELETE FROM ledger RETURNING transfer").fetchall() == [("copied",)]
+
+
+def test_what_a_hint_may_not_do(connect, servers, names, keys):
+    connection = connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+    for statement in ("INSERT INTO rates VALUES ('EUR', 1)", "UPDATE rates SET rate = 1", "TRUNCATE rates"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="reference table"):
+            connection.execute(f"{hint} {statement}")
+    insert = "INSERT INTO ledger VALUES (%s, 'hinted', 1)"
+    connection.execute(f"{hint} {insert}", [keys[1]])
+    for key in (keys[0], keys[2]):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to shard"):
+            connection.execute(f"{hint} {insert}", [key])
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to shard"):
+            connection.execute(f"{hint} INSERT INTO ledger VALUES ({keys[1]}, 'b', 1), ({key}, 'b', 1)")
+    for comment, words in (("shard=nobody", names[0]), ("key=five", "invalid input"), ("shart=x", "shard, key"),
+                           ("role=master", "primary, replica"), (f"shard={names[0]} key={keys[1]}", "contradict")):
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            connection.execute(f"/* pgshunt: {comment} */ SELECT 1")
+        assert words in str(refused.value)
+    assert connection.execute("DELETE FROM ledger").rowcount == 1
+
+
+def test_settings(connect, names, keys):
+    connection = connect()
+    connection.execute(f"SET pgshunt.shard = '{names[2]}'")
+    for values in (None, [1]):
+        assert where(connection, values=values) == names[2]
+        assert where(connection, f"/* pgshunt: shard={names[0]} */", values) == names[0]
+    assert connection.execute("SHOW pgshunt.shard").fetchone() == (names[2],)
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="reference table"):
+        connection.execute("UPDATE rates SET rate = 1")
+    connection.execute("RESET pgshunt.shard")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection)
+    connection.execute(f"SET pgshunt.key = {keys[1]}")
+    assert where(connection) == names[1]
+    connection.execute("RESET ALL")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection)
+    connection.execute("SET pgshunt.role = replica")  # everything is the primary
+    assert len(connection.execute("SELECT id FROM accounts").fetchall()) == transfers.ACCOUNTS
+    for statement, error in (("SET pgshunt.shard = 'nobody'", psycopg.errors.InvalidParameterValue),
+                             ("SET pgshunt.key = 'five'", psycopg.errors.InvalidParameterValue),
+                             ("SET pgshunt.role = 'master'", psycopg.errors.InvalidParameterValue),
+                             ("SET pgshunt.shart = 'x'", psycopg.errors.UndefinedObject),
+                             ("SHOW pgshunt.shart", psycopg.errors.UndefinedObject)):
+        for values in (None, ()):
+            with pytest.raises(error):
+                connection.execute(statement, values, prepare=values is not None)
+
+
+def test_settings_belong_to_their_transaction(connect, names):
+    connection = connect()
+    with pytest.raises(ZeroDivisionError), connection.transaction():
+        connection.execute(f"SET pgshunt.shard = '{names[1]}'")
+        assert where(connection) == names[1]
+        raise ZeroDivisionError
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection)
+    with connection.transaction():
+        connection.execute(f"SET LOCAL pgshunt.shard = '{names[1]}'")
+        assert where(connection) == names[1] and where(connection, values=[1]) == names[1]
+        with pytest.raises(ZeroDivisionError), connection.transaction():  # a savepoint
+            connection.execute(f"SET LOCAL pgshunt.shard = '{names[0]}'")
+            assert where(connection) == names[0]
+            raise ZeroDivisionError
+        assert where(connection) == names[1]
+        with pytest.raises(psycopg.errors.InvalidParameterValue), connection.transaction():
+            connection.execute("SET LOCAL pgshunt.shard = 'nobody'")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        where(connection)
+
+
+def test_a_message_of_several_statements_follows_its_own_set(proxy, names):
+    with psycopg2.connect(host=proxy.host, port=proxy.port, dbname="bank", user=USER, password=PASSWORD) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"SET pgshunt.shard = '{names[1]}'; SELECT where_am_i()")
+        assert cursor.fetchone() == (names[1],)
+
+
+def test_a_prepared_statement_follows_the_setting(connect, names):
+    connection = connect()
+    sql = "SELECT id FROM accounts WHERE id > %s ORDER BY balance, id"
+    everywhere = connection.execute(sql, [0], prepare=True).fetchall()
+    for name in names:
+        connection.execute(f"SET pgshunt.shard = '{name}'")
+        assert 0 < len(connection.execute(sql, [0], prepare=True).fetchall()) < len(everywhere)
+        connection.execute("RESET pgshunt.shard")
+        assert connection.execute(sql, [0], prepare=True).fetchall() == everywhere
+
+
+def test_startup_parameters(connect, names):
+    connection = connect(options=f"-c pgshunt.shard={names[2]}")
+    assert where(connection) == names[2]
+    connection.execute(f"SET pgshunt.shard = '{names[0]}'")
+    assert where(connection) == names[0]
+    connection.execute("RESET pgshunt.shard")
+    assert where(connection) == names[2]
+    for option in ("shard=nobody", "shart=x"):
+        with pytest.raises(psycopg.OperationalError, match="nobody|shart"):
+            connect(options=f"-c pgshunt.{option}")
+
+
+def test_what_a_hinted_statement_leaves_stays_with_its_session(connect, names):
+    one, other = connect(), connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+    one.execute(f"{hint} SELECT pg_advisory_lock(5)")
+    one.execute(f"/* pgshunt: shard={names[0]} */ CREATE TEMP TABLE mine (a int)")
+    one.execute(f"/* pgshunt: shard={names[0]} */ DROP TABLE mine")
+    one.execute("SELECT pg_advisory_lock(6)")
+    one.execute("SELECT pg_advisory_unlock(6)")
+    assert other.execute(f"{hint} SELECT pg_try_advisory_lock(5)").fetchone() == (False,)
+    assert one.execute(f"{hint} SELECT pg_advisory_unlock(5)").fetchone() == (True,)
+    wait_until(lambda: other.execute(f"{hint} SELECT pg_try_advisory_lock(5)").fetchone()[0])
+    other.execute(f"{hint} SELECT pg_advisory_unlock_all()")
+
+
+def test_in_a_plain_database_they_are_comments_and_settings(connect, names):
+    connection = connect("plain")
+    assert where(connection, "/* pgshunt: shard=nobody */") == names[0]
+    connection.execute("SET pgshunt.shard = 'anything'")
+    assert connection.execute("SHOW pgshunt.shard").fetchone() == ("anything",)
+    assert where(connection) == names[0]
+    assert where(connect("plain", options="-c pgshunt.shard=x")) == names[0]

@@ -1,0 +1,233 @@
+#include "router/hint_plan.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "router/insert_plan.h"
+#include "router/key_location.h"
+#include "router/refusal.h"
+
+namespace pgshunt {
+namespace {
+
+Error bad_hint(std::string message, std::string hint) {
+  return {sqlstate::kInvalidParameterValue, std::move(message), std::move(hint)};
+}
+
+template <class Named>
+std::string names_of(const std::vector<Named>& all) {
+  std::string out;
+  for (const Named& each : all) out.append(out.empty() ? "" : ", ").append(each.name);
+  return out;
+}
+
+// Looks at every target of a write; what is not declared is the author's business.
+class WriteCheck {
+ public:
+  WriteCheck(const Topology& topology, const SearchPath* path,
+             const std::vector<std::uint32_t>& types, StatementPlanData& out)
+      : topology_(topology), path_(path), types_(types), out_(out) {}
+
+  Status add_query(const Query& query) {
+    for (const CommonTable& cte : query.with) {
+      if (const Status ok = add_part(cte.query.get()); !ok) return ok.error();
+    }
+    for (const Query* part : {query.left.get(), query.right.get(), query.source.get()}) {
+      if (const Status ok = add_part(part); !ok) return ok.error();
+    }
+    return query.target ? add_target(query, *query.target) : Status(Ok{});
+  }
+
+  // Of a command that writes, as far as is known, all tables it names.
+  Status add_tables(const std::vector<TableName>& names) {
+    for (const TableName& name : names) {
+      out_.unqualified |= name.schema.empty();
+      const auto table = resolve_table(topology_, path_, name);
+      if (table && table->placement == TableClass::kReference)
+        return hinted_reference_write(name.name);
+    }
+    return Ok{};
+  }
+
+ private:
+  Status add_part(const Query* query) { return query ? add_query(*query) : Status(Ok{}); }
+
+  Status add_target(const Query& query, const TableName& name) {
+    out_.unqualified |= name.schema.empty();
+    const auto table = resolve_table(topology_, path_, name);
+    if (!table) return Ok{};
+    if (const Status ok = check_write_target(*table, name); !ok) return ok.error();
+    if (table->placement == TableClass::kReference) return hinted_reference_write(name.name);
+    if (table->placement != TableClass::kSharded) return Ok{};
+    for (const Target& assignment : query.assignments) {
+      if (assignment.name != table->table->key_column) continue;
+      return refusal("a hint does not allow to set the shard key " + quoted(assignment.name),
+                     "Delete the row and insert it anew.");
+    }
+    if (query.verb != QueryVerb::kInsert) return Ok{};
+    auto pins = told_insert_pins(topology_, types_, query, *table->table);
+    if (!pins) return pins.error();
+    for (Pin& pin : *pins) out_.pins.push_back(std::move(pin));
+    return Ok{};
+  }
+
+  const Topology& topology_;
+  const SearchPath* path_;
+  const std::vector<std::uint32_t>& types_;
+  StatementPlanData& out_;
+};
+
+// Anything but a provably read-only SELECT.
+bool may_write(const Query& query, StatementAnalysis& analysis) {
+  if (query.verb == QueryVerb::kOther || !analysis.add_query(query)) return true;
+  const StatementFacts& facts = analysis.facts();
+  return !analysis.writes().empty() || facts.locking || facts.into || facts.advisory_lock ||
+         !facts.unknown_function.empty() || !facts.reading_function.empty();
+}
+
+// Of a hash, range, list or directory keyspace: what says where its keys are.
+Result<std::uint16_t> keyspace_of(const Topology& topology, const RouteHint& hint) {
+  std::optional<std::uint16_t> found;
+  for (std::size_t i = 0; i < topology.keyspaces.size(); ++i) {
+    if (hint.keyspace ? topology.keyspaces[i].name != *hint.keyspace
+                      : topology.keyspaces[i].schema() != nullptr) {
+      continue;
+    }
+    if (found) {
+      return bad_hint("the hint's key may be of several keyspaces",
+                      "Say which by keyspace=name: " + names_of(topology.keyspaces) + ".");
+    }
+    found = static_cast<std::uint16_t>(i);
+  }
+  if (found) return *found;
+  if (!hint.keyspace) return bad_hint("the hint has a key, but no keyspace has keys", {});
+  return bad_hint("the hint names keyspace " + quoted(*hint.keyspace) + ", which does not exist",
+                  "There are: " + names_of(topology.keyspaces) + ".");
+}
+
+Result<ShardId> named_shard(const Topology& topology, const std::string& name) {
+  for (ShardId shard = 0; shard < topology.shards.size(); ++shard) {
+    if (topology.shards[shard].name == name) return shard;
+  }
+  return bad_hint("the hint names shard " + quoted(name) + ", which does not exist",
+                  "There are: " + names_of(topology.shards) + ".");
+}
+
+// Nothing: the directory knows.
+Result<std::optional<ShardId>> shard_of_key(const Topology& topology, std::uint16_t index,
+                                            const std::string& text, const RouterSession& session,
+                                            BindContext& context) {
+  const Keyspace& keyspace = topology.keyspaces[index];
+  if (keyspace.schema() != nullptr) {
+    const auto* placement = keyspace.schema();
+    if (const auto shard = placement->find(text)) return std::optional<ShardId>(*shard);
+    return bad_hint("keyspace " + quoted(keyspace.name) + " has no schema " + quoted(text), {});
+  }
+  Pin pin;
+  pin.keyspace = index;
+  pin.key_type = keyspace.key_type;
+  pin.source.form = KeyInput::Form::kString;
+  pin.source.constant = text;
+  context.chosen.clear();
+  context.lookups.clear();
+  if (const Status added = add_constant(topology, pin, session, context); !added) {
+    Error error = added.error();
+    if (error.code != sqlstate::kFeatureNotSupported) error.code = sqlstate::kInvalidParameterValue;
+    error.message =
+        "the hint's key is not one of keyspace " + quoted(keyspace.name) + ": " + error.message;
+    return error;
+  }
+  if (!context.lookups.empty()) return std::optional<ShardId>();
+  if (!context.chosen.empty()) return std::optional<ShardId>(context.chosen.front());
+  return bad_hint(
+      "no shard has the hint's key " + quoted(text) + " of keyspace " + quoted(keyspace.name), {});
+}
+
+}  // namespace
+
+Error hinted_reference_write(std::string_view table) {
+  return refusal("a hint may not send a write to reference table " + quoted(table) +
+                     " to one shard: every shard has a copy",
+                 "Leave the hint out, or reset pgshunt.shard and pgshunt.key: it goes to every "
+                 "shard then.");
+}
+
+Status plan_hinted(const Topology& topology, const SqlStatement& statement, const SearchPath* path,
+                   const std::vector<std::uint32_t>& types, StatementAnalysis& analysis,
+                   StatementPlanData& out) {
+  out.hinted = true;
+  out.kind = RouteKind::kOneShard;
+  WriteCheck writes(topology, path, types, out);
+  switch (statement.kind) {
+    case StatementKind::kEmpty:
+    case StatementKind::kSetting:
+    case StatementKind::kFetch:
+      return Ok{};
+    case StatementKind::kNotify:
+      out.hinted = false;
+      out.kind = RouteKind::kHomeShard;  // as always: where LISTEN is
+      out.writes = true;
+      return Ok{};
+    case StatementKind::kQuery:
+    case StatementKind::kExplain:
+    case StatementKind::kCopy:
+    case StatementKind::kCursor:
+      break;
+    case StatementKind::kLock:
+    case StatementKind::kDefinition:
+      out.writes = true;
+      return Ok{};
+    case StatementKind::kTruncate:
+    case StatementKind::kOther:  // PREPARE has a statement in it that was not looked at
+      out.writes = true;
+      return writes.add_tables(statement.tables);
+  }
+  if (!statement.query) {
+    out.writes = statement.kind == StatementKind::kExplain;  // EXECUTE
+    return Ok{};
+  }
+  out.writes = may_write(*statement.query, analysis);
+  if (statement.kind == StatementKind::kExplain) {
+    out.writes &= statement.analyze;
+    if (!statement.analyze) return Ok{};
+  }
+  return statement.query->verb == QueryVerb::kOther ? writes.add_tables(statement.tables)
+                                                    : writes.add_query(*statement.query);
+}
+
+Result<std::optional<ShardId>> shard_of_hint(const Topology& topology, const RouteHint& hint,
+                                             const RouterSession& session, BindContext& context) {
+  std::optional<ShardId> shard;
+  if (hint.shard) {
+    const auto named = named_shard(topology, *hint.shard);
+    if (!named) return named.error();
+    shard = *named;
+  }
+  if (!hint.key) return shard;
+  const auto keyspace = keyspace_of(topology, hint);
+  if (!keyspace) return keyspace.error();
+  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, session, context);
+  if (!keyed) return keyed.error();
+  if (!*keyed || !shard || *shard == **keyed) return *keyed;
+  return bad_hint("hints contradict each other: key " + quoted(*hint.key) + " is on shard " +
+                      quoted(topology.shards[**keyed].name) + ", not on " + quoted(*hint.shard),
+                  "Give one of them.");
+}
+
+Status check_hint(const Topology& topology, const RouteHint& hint) {
+  if (hint.shard) {
+    if (const auto named = named_shard(topology, *hint.shard); !named) return named.error();
+  }
+  if (!hint.key && !hint.keyspace) return Ok{};
+  const auto keyspace = keyspace_of(topology, hint);
+  if (!keyspace) return hint.keyspace ? Status(keyspace.error()) : Status(Ok{});
+  if (!hint.key) return Ok{};
+  BindContext context;
+  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, {}, context);
+  // What only the server can tell is seen when it is used.
+  if (!keyed && keyed.error().code != sqlstate::kFeatureNotSupported) return keyed.error();
+  return Ok{};
+}
+
+}  // namespace pgshunt

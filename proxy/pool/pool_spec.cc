@@ -27,7 +27,7 @@ std::shared_ptr<const PoolSpec> make_pool_spec(const PoolKey& key, const Databas
   if (const auto user = config->users.find(key.user); user != config->users.end()) {
     mode = user->second.pool_mode.value_or(mode);
   }
-  spec->watches_routines = !database.topology && mode != PoolMode::kSession;
+  spec->watches_routines = mode != PoolMode::kSession;
   spec->config = std::move(config);
   return spec;
 }

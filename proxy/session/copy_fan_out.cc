@@ -42,6 +42,7 @@ void CopyFanOut::ask(Source& source, std::string_view sql) {
   backend.tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kCopyTag);
   std::string message;
   append_query(message, sql);
+  source.link->note_driven(sql, false);
   backend.send(message);
 }
 

@@ -110,6 +110,12 @@ void FanOut::send_to(Source& source) {
   const std::string& message = source.message.empty() ? message_ : source.message;
   backend.request_at = session_.worker().loop().now();
   const StatementPtr& statement = source.statement ? source.statement : statement_;
+  const bool may_define = plan_.use == FanOutPlan::Use::kAgree;
+  if (statement) {
+    source.link->note_driven(*statement, may_define);
+  } else if (const auto sql = decode_query(std::string_view(message).substr(kFrameHeaderSize))) {
+    source.link->note_driven(*sql, may_define);
+  }
   if (!statement) {
     backend.tracker.push(RequestKind::kQuery, ReplyUse::kSwallow, kFanOutTag);
     backend.memory.unnamed_tag = 0;

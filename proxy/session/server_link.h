@@ -73,6 +73,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
     request_waits_ |= stage_ == Stage::kProbing;
     return stage_ == Stage::kProbing;
   }
+  // The same, if the answer may change the session's settings.
+  bool waits_for_state() { return server_state_ != nullptr && waits_for_probe(); }
   Backend* backend() const { return backend_; }
   Pool& pool() const { return pool_; }
 
@@ -127,7 +129,11 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void sync_silently();
   // Has a request failed since the last ReadyForQuery the client saw? Asked once.
   bool take_failure() { return std::exchange(failed_, false); }
-  // A FanOut has driven this link's server: back to normal.
+  // A FanOut is about to run a statement of the client's here: what the routines it calls leave
+  // behind is looked for when the server is to be given back. `may_define`: it may change routines.
+  void note_driven(std::string_view sql, bool may_define);
+  void note_driven(const Statement& statement, bool may_define);
+  // It has driven this link's server: back to normal.
   void take_over_again();
   // ... and has lost it.
   void forget_server(std::string_view why);

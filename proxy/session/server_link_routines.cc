@@ -82,6 +82,16 @@ void ServerLink::note_ddl(Verb verb, std::string_view sql) {
   pin_candidates_ |= kEffectOpaque;
 }
 
+void ServerLink::note_driven(std::string_view sql, bool may_define) {
+  note_effects(Verb::kOther, effects_of_query(sql, kEffectNone));
+  if (may_define) note_ddl(Verb::kDdl, sql);
+}
+
+void ServerLink::note_driven(const Statement& statement, bool may_define) {
+  note_effects(Verb::kOther, effects_of_statement(statement));
+  if (may_define) note_ddl(Verb::kDdl, statement.text);
+}
+
 // Rows of four texts: what it is, name, value, and whether the setting is its session's own ('s'),
 // its session's own but not to be made by its user ('u'), or at its default ('d'). The names of
 // ours that it has to tell of are in the query.

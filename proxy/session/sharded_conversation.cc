@@ -452,6 +452,11 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
   for (const ShardId shard : shards) {
     if (!catalog_ready(shard)) return false;
   }
+  // What a routine has set is the session's own, on every shard and for the router, once its server
+  // has told it.
+  for (const auto& each : links_) {
+    if (each && each->waits_for_state()) return false;
+  }
   // A fan-out would take the answer to a probe for its own.
   for (const ShardId shard : shards) {
     if (link(shard).waits_for_probe()) return false;

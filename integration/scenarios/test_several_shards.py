@@ -13,7 +13,7 @@ import pytest
 from differential.world import PARTS, World
 from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
-from harness.wire import Wire, bind, errors, parse, rows, sync
+from harness.wire import Wire, bind, describe_portal, errors, execute, parse, query, rows, sync, types
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +203,26 @@ def test_explain_tells_where_a_statement_goes(connect):
             lines = [row[0] for row in hinted]
             assert lines[:2] == ["Route: one shard", "  Why: the hint shard=shard2 says so"]
         assert sum(row[0] for row in connection.execute("SELECT score FROM users WHERE score = 0")) == 0
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_rows_of_returning_are_not_kept(world, extended):
+    """They stream, however many: in memory are those that a slow client has not taken."""
+    count, size = 3000, 16_000
+    with psycopg.connect(**options(world, dbname=PARTS), autocommit=True) as connection:
+        connection.execute("INSERT INTO posts VALUES "
+                           + ", ".join(f"({n}, {n}, '', 1)" for n in range(10_000, 10_000 + count)))
+    sql = f"UPDATE posts SET likes = 5 WHERE id >= 10000 RETURNING id, repeat('x', {size})"
+    before = world.proxy.memory()
+    with Wire(world.proxy, PARTS, user=SUPERUSER, password=PASSWORD, receive_buffer=4096, timeout=60) as lazy:
+        lazy.send(parse("", sql) + bind() + describe_portal() + execute() + sync() if extended else query(sql))
+        wait_until(lambda: any(server.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'ClientWrite' AND "
+                                              "query LIKE 'UPDATE posts%'") for server in world.servers))
+        assert world.proxy.memory() - before < 16 << 20
+        answers = lazy.until_ready()
+        assert types(answers) == ("12" if extended else "") + "T" + "D" * count + "CZ"
+        assert world.proxy.memory() - before < 16 << 20
+    assert [answer.body for answer in answers if answer.type == "C"] == [b"UPDATE 3000\0"]
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM users", "SELECT id FROM users"])

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <limits>
 
+#include "protocol/frame_writer.h"
 #include "proxy/database.h"
 #include "proxy/session/session.h"
 #include "proxy/worker.h"
@@ -193,7 +194,7 @@ std::size_t FanOut::on_backend_bytes(Backend& backend, std::string_view bytes) {
       return bytes.size();
     }
     const std::string_view frame = rest.substr(0, header.frame_size());
-    const bool row = header.type == backend::kDataRow && plan_.use == FanOutPlan::Use::kMerge &&
+    const bool row = header.type == backend::kDataRow && streams() &&
                      backend.tracker.on_message(header.type).outcome == ReplyOutcome::kProgress;
     if (row) {
       if (!in_rows) rows_from = at;
@@ -249,7 +250,9 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
                     reply.request.kind == RequestKind::kDescribePortal;
   switch (type) {
     case backend::kRowDescription:
-      if (plan_.use == FanOutPlan::Use::kMerge) described(source, body);
+      if (plan_.use == FanOutPlan::Use::kMerge || (plan_.use == FanOutPlan::Use::kSum && ours)) {
+        described(source, body);
+      }
       break;
     case backend::kReadyForQuery: {
       const auto transaction = decode_ready_for_query(body);
@@ -270,8 +273,8 @@ bool FanOut::on_message(Source& source, char type, std::string_view frame) {
     if (!description || plan_.describe) reply_.append(frame);
   }
   if (plan_.use == FanOutPlan::Use::kSum && ours) {
-    const bool description = type == backend::kRowDescription || type == backend::kNoData;
-    if (description && plan_.describe && &source == &sources_.front()) reply_.append(frame);
+    const bool first = &source == &sources_.front();
+    if (type == backend::kNoData && plan_.describe && first) reply_.append(frame);
     if (type == backend::kDataRow && !failed_) source.rows.append(frame);
     if (plan_.most_bytes != 0 && source.rows.size() > plan_.most_bytes && !failed_) {
       set_failed({sqlstate::kProgramLimitExceeded,
@@ -305,9 +308,23 @@ void FanOut::described(Source& source, std::string_view body) {
     if (types->row_carries_oids(body)) source.own_types = body;
     types->translate_row_description(source.description.data(), source.description.size());
   }
+  if (failed_ || merger_) return check_shape(source);
+  if (plan_.use == FanOutPlan::Use::kSum) {
+    // They come one after the other.
+    check_shape(source);
+    if (streams()) {
+      start_merge();
+    } else if (&source == &sources_.front() && plan_.describe) {
+      FrameWriter writer(reply_, backend::kRowDescription);
+      writer.bytes(source.description);
+    }
+    return;
+  }
   const bool all = std::all_of(sources_.begin(), sources_.end(),
                                [](const Source& s) { return s.has_description; });
-  if (all && !failed_ && !merger_) start_merge();
+  if (!all) return;
+  for (const Source& each : sources_) check_shape(each);
+  if (!failed_) start_merge();
 }
 
 void FanOut::translate_rows(Source& source, std::string& rows) {
@@ -321,8 +338,8 @@ void FanOut::translate_rows(Source& source, std::string& rows) {
   }
 }
 
-void FanOut::start_merge() {
-  // Every shard must mean the same by the same column: names, types and formats alike.
+// Every shard must mean the same by the same column: names, types and formats alike.
+void FanOut::check_shape(const Source& source) {
   const auto shape = [](const std::string& description) {
     std::string out;
     if (const auto fields = decode_row_description(description)) {
@@ -333,16 +350,20 @@ void FanOut::start_merge() {
     }
     return out;
   };
-  const std::string first = shape(sources_.front().description);
-  for (const Source& source : sources_) {
-    if (shape(source.description) == first) continue;
-    set_failed({sqlstate::kFeatureNotSupported,
-                "shards \"" + sources_.front().link->pool().spec().shard + "\" and \"" +
-                    source.link->pool().spec().shard + "\" describe this result differently",
-                "The tables have drifted apart: compare their columns."},
-               nullptr);
+  const Source& first = sources_.front();
+  if (&source == &first || !first.has_description ||
+      shape(source.description) == shape(first.description)) {
     return;
   }
+  set_failed({sqlstate::kFeatureNotSupported,
+              "shards \"" + first.link->pool().spec().shard + "\" and \"" +
+                  source.link->pool().spec().shard + "\" describe this result differently",
+              "The tables have drifted apart: compare their columns."},
+             nullptr);
+}
+
+// The first shard has described its rows, which is what the client is told.
+void FanOut::start_merge() {
   FormatList formats;
   if (plan_.result_formats) {
     ByteReader reader(*plan_.result_formats);
@@ -362,7 +383,7 @@ void FanOut::start_merge() {
   }
   merger_.emplace(std::move(*merger));
   std::string& out = session_.worker().client_out();
-  out.append(plan_.preface);
+  out.append(std::exchange(plan_.preface, {}));
   if (plan_.describe) {
     static_cast<void>(
         cut_row_description(sources_.front().description, merger_->visible_columns(), out));
@@ -517,6 +538,17 @@ std::string FanOut::error_response() const {
 
 // kSum: one reply of all.
 void FanOut::add_up() {
+  if (streams()) {
+    if (plan_.max_rows != 0 && rows_ == plan_.max_rows) {
+      append_portal_suspended(reply_);
+    } else {
+      append_command_complete(reply_, tag_, affected_);
+    }
+    return;
+  }
+  for (Source& source : sources_) {
+    if (!source.own_types.empty()) translate_rows(source, source.rows);
+  }
   // Rows are in the order of VALUES if each shard has returned one for every row it was given.
   std::vector<std::size_t> given(sources_.size());
   for (const std::uint16_t index : plan_.row_order) ++given[index];
@@ -564,7 +596,7 @@ void FanOut::finish_if_done() {
     if (!source.finished) return;
   }
   // A slow client has rows to come yet.
-  if (!failed_ && plan_.use == FanOutPlan::Use::kMerge && merger_ && !satisfied_) return;
+  if (!failed_ && merger_ && !satisfied_) return;
   done_ = true;
   if (plan_.use == FanOutPlan::Use::kSum && !failed_) add_up();
   for (Source& source : sources_) {

@@ -35,7 +35,7 @@ struct FanOutPlan {
   enum class Use : std::uint8_t {
     kMerge,    // rows of all shards become one result, sent to the client as they come
     kAgree,    // a write every shard must do alike: the first shard's reply is kept in reply()
-    kSum,      // a write of every shard to its own rows: reply() has the rows of all and one tag
+    kSum,      // a write of every shard to its own rows: reply() has one tag of all, and their rows
     kCommand,  // of the proxy's own (COMMIT, ROLLBACK): replies tell only whether it worked
   };
   Use use = Use::kCommand;
@@ -56,11 +56,14 @@ struct FanOutPlan {
   // description.
   std::string preface;
   bool describe = true;
-  // kSum: which link each row of RETURNING is from, in order; empty: link by link.
+  // kSum: rows of RETURNING go to the client as they come, link by link, and are not in reply().
+  bool streams = false;
+  // kSum that does not stream: which link each row of RETURNING is from, in order; empty: link by
+  // link.
   std::vector<std::uint16_t> row_order;
   // Result formats of the Bind, as sent to the shards; nothing for a simple query.
   std::optional<std::string> result_formats;
-  // kSum: more of RETURNING than that is an error; 0: no limit.
+  // kSum that does not stream: more of RETURNING than that is an error; 0: no limit.
   std::size_t most_bytes = 0;
   // kSum: the reply's command; empty: the servers' own.
   std::string_view tag;
@@ -105,9 +108,10 @@ class FanOut final : public BackendDriver {
   std::uint64_t affected() const { return affected_; }
   // How many shards have done it before the first that failed.
   std::size_t shards_done() const { return shards_done_; }
-  // kAgree: the first shard's messages up to and with CommandComplete. kSum: the same of all.
+  // kAgree: the first shard's messages up to and with CommandComplete. kSum: the same of all, but
+  // for what has been streamed.
   const std::string& reply() const { return reply_; }
-  // kSum: the DataRow messages of one link's shard.
+  // kSum that does not stream: the DataRow messages of one link's shard.
   std::string_view rows_from(std::size_t link) const { return sources_[link].rows; }
   const FanOutPlan& plan() const { return plan_; }
 
@@ -126,7 +130,7 @@ class FanOut final : public BackendDriver {
     std::size_t buffered = 0;
     std::string message;      // what this shard is sent; empty: the same as all
     StatementPtr statement;   // the same
-    std::string rows;         // kSum: its DataRow messages
+    std::string rows;         // kSum that does not stream: its DataRow messages
     std::string description;  // RowDescription body, with the first shard's types
     std::string own_types;    // the same as the shard sent it, if rows have OIDs inside
     bool has_description = false;
@@ -141,8 +145,10 @@ class FanOut final : public BackendDriver {
   void send_rest();
   Source& source_of(Backend& backend);
   bool on_message(Source& source, char type, std::string_view frame);
+  bool streams() const { return plan_.use == FanOutPlan::Use::kMerge || plan_.streams; }
   static void translate_rows(Source& source, std::string& rows);
   void described(Source& source, std::string_view body);
+  void check_shape(const Source& source);
   void start_merge();
   void pump();
   bool next_row(Source& source, std::string_view& body);

@@ -637,6 +637,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     plan.use = FanOutPlan::Use::kSum;
     plan.order = FanOutPlan::Order::kAscending;
     if (route->alike != Alike::kNo) plan.use = FanOutPlan::Use::kAgree;
+    plan.streams = route->alike == Alike::kNo && !route->split;
     if (const auto held = hold_writes(shards)) return *held;
   }
   const bool moves = route->kind == RouteKind::kMoveRows;

@@ -72,7 +72,10 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<Sh
   }
   plan.clients_text = !fixes_moment;
   if (fixes_moment) tell_moment(links);
-  if (plan.use == FanOutPlan::Use::kCommand) plan.use = FanOutPlan::Use::kSum;
+  if (plan.use == FanOutPlan::Use::kCommand) {
+    plan.use = FanOutPlan::Use::kSum;
+    plan.streams = plan.row_order.empty();
+  }
   plan.order = FanOutPlan::Order::kAscending;
   after_ = alone ? After::kEndWrite : After::kReply;
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));

@@ -234,6 +234,11 @@ def test_what_is_only_bound_does_not_run(world, sql):
         assert not rows(answers)
         assert wire.query("SELECT 1")
     assert counts(world, "users") == before
+def test_explain_by_the_extended_protocol_says_what_to_do(connect):
+    with connect() as connection, pytest.raises(psycopg.errors.FeatureNotSupported, match="simple query"):
+        connection.execute("EXPLAIN (PGSHUNT) SELECT name FROM users WHERE id = %s", [5])
+
+
 def test_explain_analyze_tells_what_each_shard_did(world, connect):
     with connect() as connection:
         def explain(sql, options="PGSHUNT, ANALYZE"):

@@ -112,6 +112,11 @@ Result<std::shared_ptr<const StatementPlan>> ShardedConversation::plan(const Sta
     if (const Status good = Router::check_syntax(statement.text); !good) return good.error();
   }
   if (is_unrouted(statement.effect.verb)) return std::shared_ptr<const StatementPlan>();
+  if (read_explain_route(statement.text, session_.standard_conforming_strings())) {
+    return Error{sqlstate::kFeatureNotSupported,
+                 "EXPLAIN (PGSHUNT) is answered as a simple query only",
+                 "Send it from psql, or in your driver's simple query mode."};
+  }
   return router_.prepare(statement.text, statement.types, router_session());
 }
 

@@ -257,6 +257,23 @@ def test_drift_is_over_when_the_shards_are_alike(world):
     assert world.run("SELECT more FROM items") == [(7,)]
 
 
+def test_missing_tables_are_made_through_the_proxy(world):
+    """Declared, but not there yet: how a new cluster begins. And how a shard that lacks one is mended."""
+    on(world.servers[0], "DROP TABLE items, kinds")
+    on(world.servers[1], "DROP TABLE items, kinds")
+    assert {what for what, _, _ in world.refresh()} >= {"public.items", "public.kinds"}
+    world.refused("SELECT name FROM items")
+    world.run(TABLES)
+    assert world.run(f"INSERT INTO items (id) VALUES ({world.low[0]}), ({world.high[0]})") == 2
+    assert len(world.run("SELECT * FROM items")) == 2
+    on(world.servers[1], "DROP TABLE kinds")
+    world.refresh()
+    world.refused("INSERT INTO kinds VALUES ('a', 'b')")
+    world.run("CREATE TABLE IF NOT EXISTS kinds (code text PRIMARY KEY, name text)")
+    assert world.run("INSERT INTO kinds VALUES ('a', 'b')") == 1
+    assert [server.execute("SELECT * FROM kinds", dbname="app") for server in world.servers] == [[("a", "b")]] * 2
+
+
 def test_reload_reads_the_catalogs(world):
     assert world.run("SELECT * FROM items") == []
     on(world.servers[1], "ALTER TABLE items DROP COLUMN name")
@@ -334,6 +351,25 @@ def test_binary_values_carry_the_first_shards_types(own_types, where):
     if where != "all":
         assert got and all(row == expected for row in got)
     wire.close()
+
+
+@pytest.mark.parametrize("text", ["UPDATE boxes SET amount = 5", "DELETE FROM boxes",
+                                  "INSERT"])
+def test_rows_of_returning_carry_the_first_shards_types(own_types, text):
+    world = own_types
+    if text == "INSERT":  # several rows, split
+        keys = world.low[2:4] + world.high[2:4]
+        row = "'sad', 5, ROW('happy', 6), '{sad,happy}', ARRAY[ROW('sad', 7)::pair]"
+        text = "INSERT INTO boxes VALUES " + ", ".join(f"({key}, {row})" for key in keys)
+    columns = ", ".join(COLUMNS)
+    wire = Wire(world.proxy, "shop", user="app", password="app")
+
+    def answers(sql):
+        return wire.ask(parse("", sql), bind(results=(1,)), describe_portal(), execute(), sync())
+    read = answers(f"SELECT {columns} FROM boxes WHERE id = {world.low[0]}")
+    returned = answers(f"{text} RETURNING {columns}")
+    assert len(bodies(returned)) == 4 and set(bodies(returned)) == set(bodies(read))
+
 
 
 def test_parameters_of_the_first_shards_types(own_types):

@@ -9,6 +9,7 @@
 #include "proxy/log/log.h"
 #include "proxy/proxy.h"
 #include "proxy/two_phase/schema.h"
+#include "proxy/unique_ids/schema.h"
 
 namespace {
 
@@ -19,7 +20,9 @@ constexpr const char* kUsage =
     "\n"
     "  --check         read and check FILE, print every problem, and exit: 0 if it is good, 1 if "
     "not\n"
-    "  --print-schema  print the SQL that transactions over several shards need on each of them\n"
+    "  --print-schema  print the SQL that transactions over several shards, and "
+    "pgshunt.unique_id(),\n"
+    "                  need on each of them\n"
     "  -V, --version   print the version and exit\n"
     "  -h, --help      print this and exit\n"
     "\n"
@@ -50,7 +53,8 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (std::strcmp(argv[i], "--print-schema") == 0) {
-      std::printf("%s%s", pgshunt::kTwoPhaseSchemaNotes.data(), pgshunt::kTwoPhaseSchema.data());
+      std::printf("%s%s%s%s", pgshunt::kTwoPhaseSchemaNotes.data(), pgshunt::kTwoPhaseSchema.data(),
+                  pgshunt::kUniqueIdsSchemaNotes.data(), pgshunt::unique_ids_schema(0).c_str());
       return 0;
     }
     if (std::strcmp(argv[i], "--check") == 0) {

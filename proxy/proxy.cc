@@ -78,6 +78,7 @@ Proxy::~Proxy() {
   catalogs_.reset();  // it posts to workers, and they ask it
   // It posts to workers until here; sessions that end now still tell it what they leave behind.
   if (two_phase_) two_phase_->stop();
+  if (unique_ids_) unique_ids_->stop();
   directories_.stop();  // the same
   // Workers refer to each other until none of them runs.
   workers_.clear();
@@ -123,6 +124,7 @@ Status Proxy::start() {
   }
   two_phase_ = std::make_unique<TwoPhase>([this] { return snapshot(); });
   deadlocks_ = std::make_unique<DeadlockDetector>(deadlock_hooks());
+  unique_ids_ = std::make_unique<IdSource>([this] { return snapshot(); });
   Worker& listener = *workers_.front();
   port_ = config.listen_port;
   for (const std::string& host : config.listen_addr) {

@@ -20,6 +20,7 @@
 #include "proxy/net/resolver.h"
 #include "proxy/net/socket.h"
 #include "proxy/two_phase/two_phase.h"
+#include "proxy/unique_ids/id_source.h"
 #include "proxy/worker.h"
 
 namespace pgshunt {
@@ -52,6 +53,7 @@ class Proxy {
   Resolver& resolver() { return *resolver_; }
   TwoPhase& two_phase() { return *two_phase_; }
   DeadlockDetector& deadlocks() { return *deadlocks_; }
+  IdSource& unique_ids() { return *unique_ids_; }
   const Directories& directories() const { return directories_; }
   std::shared_ptr<PoolGate> gate(const PoolKey& key, const Database& database,
                                  const Config& config);
@@ -108,6 +110,7 @@ class Proxy {
   std::unique_ptr<CatalogKeeper> catalogs_;
   std::unique_ptr<TwoPhase> two_phase_;
   std::unique_ptr<DeadlockDetector> deadlocks_;
+  std::unique_ptr<IdSource> unique_ids_;
   EventLoop loop_;  // of the main thread: signals, and what blocks for a moment
   std::uint16_t port_ = 0;
   std::string unix_path_;

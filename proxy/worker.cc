@@ -14,6 +14,7 @@
 #include "proxy/session/listen_hub.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session.h"
+#include "proxy/unique_ids/id_stock.h"
 #include "router/router.h"
 #include "router/topology.h"
 
@@ -32,7 +33,17 @@ Worker::Worker(Proxy& proxy, std::uint16_t index)
       snapshot_(proxy.snapshot()),
       client_scratch_(kScratchSize),
       server_scratch_(kScratchSize),
+      unique_ids_(std::make_unique<IdStock>(
+          [this](const std::string& database, std::size_t count) { order_ids(database, count); })),
       stat_averages_(std::make_unique<StatAverages>()) {}
+
+void Worker::order_ids(const std::string& database, std::size_t count) {
+  proxy_.unique_ids().take(database, count, [this, database](Result<IdStock::Ids> ids) {
+    post([database, ids = std::move(ids)](Worker& here) {
+      here.unique_ids().arrived(database, ids, here.loop().now());
+    });
+  });
+}
 
 Worker::~Worker() {
   // Sessions first: they hold servers.

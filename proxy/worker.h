@@ -23,6 +23,7 @@ namespace pgshunt {
 
 class AuthLookup;
 class CancelSender;
+class IdStock;
 class ListenHub;
 class Listener;
 class Proxy;
@@ -110,6 +111,7 @@ class Worker {
   Router* router(const Database& database);
   Resolver& resolver();
   ListenHub& listen_hub(Pool& pool);
+  IdStock& unique_ids() { return *unique_ids_; }
 
   void accept(int fd, const ClientPeer& peer, std::uint16_t port);
   void session_ended(Session& session);
@@ -134,6 +136,7 @@ class Worker {
   void bury_deeper();
   void bury_all();
   void update_routers();
+  void order_ids(const std::string& database, std::size_t count);
 
   Proxy& proxy_;
   const std::uint16_t index_;
@@ -153,6 +156,7 @@ class Worker {
   std::vector<std::unique_ptr<CancelSender>> cancel_senders_;
   std::vector<std::unique_ptr<AuthLookup>> lookups_;
   std::vector<std::unique_ptr<ListenHub>> listen_hubs_;
+  std::unique_ptr<IdStock> unique_ids_;
   std::vector<ServerLink*> releasing_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<void>> buried_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 #include <utility>
 
 namespace pgshunt {
@@ -14,7 +15,11 @@ namespace {
   "AND n.nspname !~ '^pg_(toast|temp)'"
 
 constexpr std::string_view kServerQuery = R"(
-SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_encoding'))";
+SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_encoding'),
+       coalesce((SELECT pg_catalog.substring(p.prosrc, 'SELECT ([0-9]{1,3})::bigint')
+                 FROM pg_catalog.pg_proc p
+                 WHERE p.oid = pg_catalog.to_regprocedure('pgshunt.shard_slot()')
+                   AND pg_catalog.to_regprocedure('pgshunt.unique_id()') IS NOT NULL), ''))";
 
 // A default is the same everywhere only if it is visibly a constant; whatever calls a function
 // counts as different. A domain may bring a default of its own. Collations that sort bytewise are C
@@ -191,8 +196,9 @@ constexpr std::array kQueries = {
 const std::span<const CatalogQuery> kCatalogQueries = kQueries;
 
 Status CatalogReader::add_server_row(Row row) {
-  if (row.size() != 2 || !parse(row[0], catalog_.server_version)) return not_understood();
+  if (row.size() != 3 || !parse(row[0], catalog_.server_version)) return not_understood();
   catalog_.encoding = row[1];
+  catalog_.id_slot = row[2];
   return Ok{};
 }
 
@@ -219,6 +225,7 @@ Status CatalogReader::add_column_row(Row row) {
   read.locale = row[11];
   read.locale_version = row[12];
   read.fallback = row[13];
+  column.unique_id = read.fallback == "pgshunt.unique_id()";
   tables.back().columns.push_back(std::move(read));
   return Ok{};
 }
@@ -301,11 +308,25 @@ ShardCatalog CatalogReader::finish() {
   return catalog;
 }
 
+namespace {
+
+// Every shard that is known has a slot, and no two the same.
+bool have_id_slots(std::span<const ShardCatalog* const> catalogs) {
+  std::set<std::string_view> slots;
+  return std::all_of(catalogs.begin(), catalogs.end(), [&](const ShardCatalog* catalog) {
+    return catalog == nullptr ||
+           (!catalog->id_slot.empty() && slots.insert(catalog->id_slot).second);
+  });
+}
+
+}  // namespace
+
 void describe_catalogs(TopologyBuilder& builder, std::span<const ShardCatalog* const> catalogs) {
   if (catalogs.empty() || catalogs.front() == nullptr) return;
   const ShardCatalog& home = *catalogs.front();
   Topology& topology = builder.declared();
   topology.catalog_known = true;
+  topology.unique_ids = have_id_slots(catalogs);
   topology.drift = compare_catalogs(topology, catalogs);
   for (const ShardCatalog* catalog : catalogs) {
     topology.knowledge.push_back(

@@ -83,7 +83,12 @@ Status add_place(const Topology& topology, const SqlStatement& statement, const 
 }
 
 // A value worked out while the command runs is stored on each shard as it came out there.
-Status check_values(const SqlStatement& statement, const StatementFacts& facts) {
+Status check_values(const SqlStatement& statement, const StatementFacts& facts, bool reference) {
+  if (reference && !facts.unique_id.empty()) {
+    return refusal(facts.unique_id + " in " + statement.text +
+                       " would give each copy of a reference table ids of its own",
+                   "Add the column without it, fill it by UPDATE, then set the default.");
+  }
   for (const std::string* finding :
        {&facts.moment, &facts.local_function, &facts.unknown_function, &facts.reading_function}) {
     if (finding->empty()) continue;
@@ -112,7 +117,8 @@ Status plan_command(const Topology& topology, const SqlStatement& statement, con
     for (const Expr& expr : statement.exprs) {
       if (const Status added = analysis.add_expression(expr); !added) return added.error();
     }
-    if (const Status same = check_values(statement, analysis.facts()); !same) return same.error();
+    if (const Status same = check_values(statement, analysis.facts(), places.reference); !same)
+      return same.error();
   }
   out.writes = true;
   if (places.home) {

@@ -13,6 +13,7 @@
 #include "router/hint_plan.h"
 #include "router/insert_plan.h"
 #include "router/insert_split.h"
+#include "router/made_values.h"
 #include "router/move_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -86,9 +87,11 @@ class Planner {
         return plan_copy(statement);
       case StatementKind::kCursor:
         return plan_cursor(statement);
+      case StatementKind::kDefinition:
+        plan_.unique_ids = mentions_unique_id(request_.text);
+        [[fallthrough]];
       case StatementKind::kTruncate:
       case StatementKind::kLock:
-      case StatementKind::kDefinition:
         return plan_command(topology_, statement, request_.search_path, analysis_, plan_);
       case StatementKind::kOther:
         break;
@@ -118,6 +121,8 @@ class Planner {
                      "Every shard has sequences of its own: use INSERT ... RETURNING.");
     }
     if (const Status ok = add_settings(); !ok) return ok.error();
+    if (const Status ok = plan_made_values(query); !ok) return ok.error();
+    if (plan_.kind == RouteKind::kMakeValues) return Ok{};
     if (facts.into) {
       return refusal("SELECT INTO is not supported on a sharded database",
                      "Create the table on each shard, then INSERT.");
@@ -146,6 +151,26 @@ class Planner {
       if (!name) return set_config_refusal();
       plan_.settings.push_back(std::move(*name));
     }
+    return Ok{};
+  }
+
+  // Of an INSERT: is there something to be made before anything else can be said of it?
+  Status plan_made_values(const Query& query) {
+    plan_.unique_ids = !analysis_.facts().unique_id.empty();
+    if (query.verb != QueryVerb::kInsert) return Ok{};
+    const auto& writes = analysis_.writes();
+    const auto target = std::find_if(writes.begin(), writes.end(),
+                                     [&](const WriteTarget& each) { return each.query == &query; });
+    if (target == writes.end() || target->table.table == nullptr) return Ok{};
+    const Table& table = *target->table.table;
+    plan_.unique_ids |= std::any_of(table.columns.begin(), table.columns.end(),
+                                    [](const Column& column) { return column.unique_id; });
+    if (!plain_query_ || table.placement == TablePlacement::kUnsharded) return Ok{};
+    auto made = find_made_values(request_.text, query, table, request_.types.size());
+    if (!made) return made.error();
+    if (*made == nullptr) return Ok{};
+    plan_.made = std::move(*made);
+    plan_.kind = RouteKind::kMakeValues;
     return Ok{};
   }
 
@@ -474,11 +499,11 @@ class Planner {
   // Every expression must give the same value on every shard.
   Status check_same_everywhere() const {
     const StatementFacts& facts = analysis_.facts();
-    const std::string* const findings[] = {&facts.other_moment,     &facts.local_function,
-                                           &facts.reading_function, &facts.unknown_function,
-                                           &facts.unknown_operator, &facts.system_column,
-                                           &facts.oid_type,         &facts.aggregate,
-                                           &facts.window,           &facts.other_node};
+    const std::string* const findings[] = {
+        &facts.other_moment,     &facts.local_function,   &facts.unique_id,
+        &facts.reading_function, &facts.unknown_function, &facts.unknown_operator,
+        &facts.system_column,    &facts.oid_type,         &facts.aggregate,
+        &facts.window,           &facts.other_node};
     for (const std::string* finding : findings) {
       if (finding->empty()) continue;
       return refusal(*finding + " in a write to a reference table could differ from shard to shard",

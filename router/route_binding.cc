@@ -9,6 +9,7 @@
 #include "router/hint_plan.h"
 #include "router/key_array.h"
 #include "router/key_location.h"
+#include "router/made_values.h"
 #include "router/move_plan.h"
 #include "router/refusal.h"
 
@@ -416,6 +417,13 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   }
   if (plan.hinted) return bind_hinted(topology, plan, values, session, context);
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
+  if (plan.kind == RouteKind::kMakeValues || (plan.unique_ids && !topology.unique_ids)) {
+    Route route;
+    route.kind = RouteKind::kMakeValues;
+    route.writes = plan.writes;
+    if (plan.made && topology.unique_ids) route.made = plan.made->sources;
+    return route;
+  }
   if (plan.several_shards() && values.names_a_moment({})) return moment_refusal();
   switch (plan.kind) {
     case RouteKind::kOneShard:
@@ -428,6 +436,7 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     case RouteKind::kWriteShards:
     case RouteKind::kMoveRows:  // never planned, and
     case RouteKind::kLookup:
+    case RouteKind::kMakeValues:
       break;
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:

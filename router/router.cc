@@ -11,6 +11,7 @@
 #include "router/hint_plan.h"
 #include "router/insert_rows.h"
 #include "router/insert_split.h"
+#include "router/made_values.h"
 #include "router/moment_words.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -254,6 +255,7 @@ class Router::Impl {
         route->fixes_moment = true;
         return route;
       }
+      if (route->kind == RouteKind::kMakeValues) return route_text(statement, session);
       if (route->kind == RouteKind::kLookup) {
         row_lookups_.add(route->lookups);
         continue;
@@ -335,6 +337,17 @@ class Router::Impl {
   }
 
  public:
+  std::string_view with_values(std::span<const std::int64_t> values) {
+    std::vector<std::string> numbers;
+    for (const std::int64_t value : values) numbers.push_back(std::to_string(value));
+    for (const std::string& number : numbers) {
+      template_.literals.push_back({LiteralKind::kInteger, 0, number});
+    }
+    made_by_->render(template_.literals, rendered_);
+    template_.literals.clear();
+    return rendered_;
+  }
+
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session) {
@@ -459,7 +472,8 @@ class Router::Impl {
     auto data =
         plan_statement(*topology_, {template_.text, {}, template_.first_literal(), path, hinted});
     if (data) {
-      fresh.renderer = TemplateRenderer(data->shard_text, template_.first_literal());
+      const std::string& text = data->made ? data->made->text : data->shard_text;
+      fresh.renderer = TemplateRenderer(text, template_.first_literal());
       fresh.outcome = std::move(*data);
     } else if (!is_syntax_error(data.error())) {
       fresh.outcome = data.error();
@@ -473,11 +487,19 @@ class Router::Impl {
     return *known;
   }
 
+  // The values of the route before are put in by this.
+  void note_made(const Route& route, const TemplateRenderer& renderer, bool with_literals) {
+    if (route.kind != RouteKind::kMakeValues) return;
+    made_by_ = &renderer;
+    if (!with_literals) template_.literals.clear();
+  }
+
   Result<Route> bind_template(const StatementPlanData& plan, const TemplateRenderer& renderer,
                               const RouterSession& session) {
     LiteralParameters parameters(template_, literal_);
     bound_ = &plan;
     auto route = bind_route(*topology_, plan, parameters, session, context_);
+    if (route) note_made(*route, renderer, true);
     if (route && !plan.shard_text.empty() && runs_shard_text(route->kind)) {
       renderer.render(template_.literals, rendered_);
       route->sql = rendered_;
@@ -495,6 +517,10 @@ class Router::Impl {
     bound_ = &text_plan_;
     NoParameters parameters;
     auto route = bind_route(*topology_, text_plan_, parameters, session, context_);
+    if (route && text_plan_.made) {
+      text_renderer_ = TemplateRenderer(text_plan_.made->text, text_plan_.made->first);
+      note_made(*route, text_renderer_, false);
+    }
     // The rows of a simple query are told apart before it is parsed, unless they are odd.
     if (route && route->kind == RouteKind::kWriteShards && text_plan_.split) {
       return text_plan_.several_refusal;
@@ -513,6 +539,8 @@ class Router::Impl {
   CachedTemplate large_;  // the last one that is not worth keeping
   StatementPlanData text_plan_;
   RouteHint comment_;  // of the statement being routed
+  TemplateRenderer text_renderer_;             // of text_plan_.made
+  const TemplateRenderer* made_by_ = nullptr;  // of the last route of kMakeValues
   std::string literal_;
   std::string rendered_;
   BindContext context_;
@@ -540,6 +568,10 @@ Router::Counters Router::counters() const { return impl_->counters(); }
 
 Result<Route> Router::route(std::string_view statement, const RouterSession& session) {
   return impl_->route(statement, session);
+}
+
+std::string_view Router::with_values(std::span<const std::int64_t> values) {
+  return impl_->with_values(values);
 }
 
 Result<std::shared_ptr<const StatementPlan>> Router::prepare(std::string_view statement,

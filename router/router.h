@@ -40,6 +40,8 @@ enum class RouteKind : std::uint8_t {
   kCopySplit,    // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
   kCopyMerge,    // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
   kLookup,       // the directory must be asked for `lookups` first; then route it again
+  kMakeValues,   // values must be made first, one for each of `made`; then route with_values().
+                 // None: the shards lack pgshunt.unique_id(); then route it again
 };
 
 // Of a statement that is about tables or the schema, not rows: every shard does the same, and the
@@ -57,6 +59,9 @@ struct Route {
   // Ascending; empty for kAnyShard and kLookup. Valid until the router's next call.
   std::span<const ShardId> shards;
   std::span<const KeyLookup> lookups;  // kLookup. Same lifetime.
+  // kMakeValues: where each value comes from (router/made_values.h). Valid until the router's next
+  // call.
+  std::span<const std::string> made;
   // kScatter only; null otherwise. Valid as long as the plan (prepared) or until the router's next
   // call (simple).
   const MergeSpec* merge = nullptr;
@@ -133,6 +138,10 @@ class Router {
   // was not looked through, and answer for its own rows only.
   Result<Route> route(std::string_view statement, const RouterSession& session = {});
 
+  // What the last route(), of kMakeValues, was about, with the values in its text. Valid until the
+  // router's next call.
+  std::string_view with_values(std::span<const std::int64_t> values);
+
   // Extended protocol: analysed once at Parse ...
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
                                                        std::span<const std::uint32_t> types,
@@ -141,6 +150,8 @@ class Router {
   // under; else it is the same plan. Call it before bind().
   Result<std::shared_ptr<const StatementPlan>> refresh(std::shared_ptr<const StatementPlan> plan,
                                                        const RouterSession& session = {});
+  // A plan of kMakeValues is not for binding: prepare its made() text instead, whose last
+  // parameters are the values.
   // ... routed at each Bind. 55000 for a plan of another epoch.
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session = {});

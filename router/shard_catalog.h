@@ -47,6 +47,7 @@ struct CatalogType {
 struct ShardCatalog {
   std::uint32_t server_version = 0;  // 150004
   std::string encoding;
+  std::string id_slot;  // pgshunt.shard_slot(); empty: pgshunt.unique_id() is not there
   std::vector<CatalogTable> tables;             // by schema and name
   std::vector<UserFunctionOverload> functions;  // by schema, name and arguments
   std::vector<CatalogType> types;               // by schema and name

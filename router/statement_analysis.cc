@@ -4,6 +4,7 @@
 
 #include "router/builtin.h"
 #include "router/fixed_moments.h"
+#include "router/made_values.h"
 #include "router/moment_words.h"
 
 namespace pgshunt {
@@ -161,6 +162,10 @@ void StatementAnalysis::note_function(const Expr& call) {
   if (is_set_config(call.names)) facts_.set_configs.push_back(&call);
   if (call.windowed) note(facts_.window, name);
   if (call.aggregate_syntax || (call.star && !call.windowed)) note(facts_.aggregate, name);
+  if (is_unique_id(call.names)) {
+    note(facts_.unique_id, name);
+    return;
+  }
   switch (classify_function(topology_, call.names)) {
     case FunctionClass::kPortable:
       break;

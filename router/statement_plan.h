@@ -17,7 +17,8 @@
 
 namespace pgshunt {
 
-struct MovePlan;  // router/move_plan.h
+struct MadeValues;  // router/made_values.h
+struct MovePlan;    // router/move_plan.h
 
 // One end of `key = value`: the value that places a table's rows, still to be bound; or of
 // `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
@@ -88,7 +89,10 @@ struct StatementPlanData {
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
   std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
-  bool fixes_moment = false;             // of shard_text, and of each row's text: see Route
+  // kMakeValues: nothing else is planned; the text with the values is a statement of its own.
+  std::shared_ptr<const MadeValues> made;
+  bool unique_ids = false;    // pgshunt.unique_id() may be called by it
+  bool fixes_moment = false;  // of shard_text, and of each row's text: see Route
   // Names a table without its schema: good only under the search path it was planned under.
   bool unqualified = false;
   std::string search_path;  // SearchPath::text() of that; empty: the topology's
@@ -119,6 +123,9 @@ class StatementPlan {
   // Columns at the end of the shards' rows that the client must not see (also when it describes the
   // statement before it binds).
   std::uint16_t hidden_columns() const { return data_.merge.hidden_columns; }
+
+  // Null: the proxy makes no values for it.
+  const MadeValues* made() const { return data_.made.get(); }
 
   const StatementPlanData& data() const { return data_; }
 

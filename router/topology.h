@@ -65,6 +65,7 @@ struct Column {
   // Its collation is deterministic: equal means equal bytes. Needed of text keys.
   bool deterministic = true;
   bool not_null = false;
+  bool unique_id = false;  // its default is pgshunt.unique_id()
   friend bool operator==(const Column&, const Column&) = default;
 };
 
@@ -170,6 +171,8 @@ struct Topology {
   std::vector<UserFunctionOverload> overloads;  // of the first shard, by schema, name, arguments
   std::vector<EnumType> enums;                  // of the first shard, by schema and name
   std::vector<Drift> drift;
+  // pgshunt.unique_id() may be called on all shards that are known: none gives another's ids.
+  bool unique_ids = false;
 
   bool knows(ShardId shard) const { return shard < knowledge.size() && knowledge[shard].known; }
   // Null: nothing to translate.

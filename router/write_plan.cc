@@ -33,7 +33,9 @@ Status check_defaults(const Query& query, const StatementFacts& facts, const Tab
   if (!facts.has_default) return Ok{};
   for (const Target& assignment : query.assignments) {
     const Column* column = table.find_column(assignment.name);
-    if (column != nullptr && column->fallback != ColumnDefault::kDiffers) continue;
+    if (column != nullptr && (column->fallback != ColumnDefault::kDiffers || column->unique_id)) {
+      continue;
+    }
     return refusal("SET " + assignment.name +
                        " over several shards is not supported in a statement with DEFAULT: the "
                        "default could differ from shard to shard",

@@ -39,6 +39,8 @@ class Conversation {
   virtual void on_keys_found(std::uint64_t, std::vector<FoundKey>) {}
   // The servers it holds and the commit under way, for who looks for deadlocks.
   virtual void describe_locks(SessionLocks&) const {}
+  // The answer to IdSource::install().
+  virtual void on_unique_ids_installed(const Status&) {}
   // "host:port" of the server held now, empty if none; for SHOW CLIENTS.
   virtual std::string server_address() const { return {}; }
 };

@@ -35,6 +35,8 @@ std::string_view name_of(const Route& route) {
       return "COPY TO from several shards";
     case RouteKind::kLookup:
       return "as the directory decides";
+    case RouteKind::kMakeValues:
+      return "as the values of pgshunt.unique_id() decide";
   }
   return "";
 }
@@ -63,6 +65,8 @@ std::string reason_of(const Route& route) {
       return "rows are on several shards";
     case RouteKind::kLookup:
       return "it stores keys that are new to the directory, which gives them a shard when it runs";
+    case RouteKind::kMakeValues:
+      return "the proxy makes the values when it runs";
   }
   return "";
 }

@@ -245,7 +245,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void forget_requests();
 
   // replies, server_link_replies.cc
-  void translate_reply(char type, std::string_view body, bool& forward);
+  void translate_reply(char type, std::string_view body, std::uint32_t hidden, bool& forward);
   bool handle_reply(char type, std::string_view body, bool& forward);
   void on_ready_for_query(std::string_view body, const Reply& reply, bool& forward);
   void on_command_complete(std::string_view body, const Reply& reply, bool& forward);

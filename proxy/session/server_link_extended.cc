@@ -178,11 +178,11 @@ ServerLink::Take ServerLink::request_describe(std::string_view frame, std::strin
   }
   if (statement) {
     ensure_prepared(*statement, Place::kInPipeline);
-    tracker.push(RequestKind::kDescribeStatement);
+    tracker.push(RequestKind::kDescribeStatement, ReplyUse::kForward, statement->made_values);
     append_describe(rewritten(), TargetKind::kStatement, statement->server_name);
   } else {
     ensure_unnamed();
-    tracker.push(RequestKind::kDescribeStatement);
+    tracker.push(RequestKind::kDescribeStatement, ReplyUse::kForward, state_.unnamed.made_values);
     append_verbatim(frame);
   }
   return Take::kDone;

@@ -100,9 +100,12 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
       return bytes.size();
     }
     const bool swallowing = backend.tracker.current().use == ReplyUse::kSwallow;
+    // Parameters that are not the client's: its Describe has their number.
+    const std::uint32_t hidden =
+        header.type == backend::kParameterDescription ? backend.tracker.current().tag : 0;
     const bool translated =
-        types_ && (is_description(header.type) ||
-                   (header.type == backend::kDataRow && !row_description_.empty()));
+        hidden > 0 || (types_ && (is_description(header.type) ||
+                                  (header.type == backend::kDataRow && !row_description_.empty())));
     if (!whole && (is_read(header.type) || swallowing || translated)) break;
 
     bool forward = true;
@@ -116,7 +119,7 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
           {sqlstate::kProtocolViolation, "server sent a reply that answers no request", {}});
       return bytes.size();
     }
-    if (translated) translate_reply(header.type, body, forward);
+    if (translated) translate_reply(header.type, body, hidden, forward);
     if (header.type == backend::kErrorResponse && (forward || replacement_)) told_ = true;
     if (header.type == backend::kReadyForQuery && forward) told_ = false;
     const std::size_t taken = whole ? header.frame_size() : rest.size();
@@ -152,13 +155,17 @@ std::size_t ServerLink::on_backend_bytes(Backend& backend, std::string_view byte
   return at;
 }
 
-// The message in client_out() replaces the server's.
-void ServerLink::translate_reply(char type, std::string_view body, bool& forward) {
+// The message in client_out() replaces the server's. `hidden`: of a ParameterDescription, how many
+// of the last parameters are not for the client.
+void ServerLink::translate_reply(char type, std::string_view body, std::uint32_t hidden,
+                                 bool& forward) {
   if (type == backend::kRowDescription) {
     row_description_.clear();
     if (types_->row_carries_oids(body)) row_description_ = body;
   }
   if (!forward) return;
+  if (body.size() < 2 + hidden * 4) hidden = 0;
+  body.remove_suffix(hidden * 4);
   std::string& out = session_.worker().client_out();
   char header[kFrameHeaderSize];
   header[0] = type;
@@ -169,7 +176,8 @@ void ServerLink::translate_reply(char type, std::string_view body, bool& forward
   if (type == backend::kRowDescription) {
     types_->translate_row_description(out.data() + at, body.size());
   } else if (type == backend::kParameterDescription) {
-    types_->translate_parameter_description(out.data() + at, body.size());
+    if (hidden > 0) store_be16(out.data() + at, static_cast<std::uint16_t>(body.size() / 4));
+    if (types_) types_->translate_parameter_description(out.data() + at, body.size());
   } else {
     types_->translate_row(row_description_, out.data() + at, body.size());
   }

@@ -20,6 +20,11 @@ class StatementPlanner {
  public:
   // Null for what is not routed at all.
   virtual Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) = 0;
+  // Of a planned statement that the proxy makes values for: changes it to one with parameters for
+  // them.
+  virtual Status place_values(Statement& statement) = 0;
+  // False: a column's default has changed, and it is to be planned anew.
+  virtual bool values_are_current(const Statement& statement) = 0;
 
  protected:
   ~StatementPlanner() = default;
@@ -40,7 +45,8 @@ struct SessionState {
     std::uint32_t tag = 0;  // identifies this Parse, 0: there is none
     std::string text;
     std::vector<std::uint32_t> types;
-    CompletionEffect effect;  // of executing it
+    std::uint16_t made_values = 0;  // as in Statement
+    CompletionEffect effect;        // of executing it
     // As in Statement; 0: not looked at.
     std::uint32_t routines_version = 0;
     std::uint32_t routine_effects = kEffectNone;

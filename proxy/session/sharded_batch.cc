@@ -39,6 +39,8 @@ struct ShardedConversation::Part {
   std::uint32_t effects = kEffectNone;
   // Not to be served yet: keys that must be known first, of this part and of what follows it.
   KeyLookups lookups;
+  enum class Wants : std::uint8_t { kNothing, kFunction, kValues };
+  Wants wants = Wants::kNothing;  // not to be served before it has them, sharded_ids.cc
   // What its Parse messages make, by the client's names.
   std::vector<std::pair<std::string_view, StatementPtr>> parses;
 };
@@ -286,6 +288,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (!parse) return fails(parse.error(), begin);
         auto statement = statement_of(session_, *parse);
         if (!statement) return fails(statement.error(), begin);
+        if (lacks_unique_id_function(**statement)) {
+          part.wants = Part::Wants::kFunction;
+          return part;
+        }
         own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
@@ -298,8 +304,15 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kBind: {
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
-        const StatementPtr statement =
-            under_settings(bind->statement, statement_in(part, bind->statement));
+        const auto current =
+            with_current_values(bind->statement, under_settings(bind->statement,
+                                                                statement_in(part, bind->statement)));
+        if (!current) return fails(current.error(), own_parse != kNone ? own_parse : begin);
+        const StatementPtr& statement = *current;
+        if (statement && statement->made_values > 0 && given_.empty()) {
+          part.wants = Part::Wants::kValues;
+          return part;
+        }
         if (!statement) {
           fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
           break;
@@ -322,6 +335,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             }
             part.lookups.add(route->lookups);
             gather_lookups(batch.substr(at), part);
+            return part;
+          }
+          if (route->kind == RouteKind::kMakeValues) {
+            part.wants = Part::Wants::kFunction;
             return part;
           }
           if (route->alike == Alike::kOneByOne && !transaction_.open()) {
@@ -425,6 +442,14 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
 
 ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view batch,
                                                               std::size_t& taken) {
+  if (given_.empty()) return serve_messages(batch, taken);
+  const Verdict verdict = serve_messages(given_.bytes, taken);
+  if (verdict != Verdict::kWait) taken = given_.consume(taken);
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_view batch,
+                                                                 std::size_t& taken) {
   std::size_t at = 0;
   Message message;
   taken = batch.size();
@@ -445,6 +470,15 @@ ShardedConversation::Verdict ShardedConversation::serve_batch(std::string_view b
     // Only the grammar is asked before the state of the transaction.
     const bool late = transaction_.failed() && part.error().code != sqlstate::kSyntaxError;
     return refuse_batch(late ? failed_transaction_error() : part.error(), batch, taken);
+  }
+  if (part->wants == Part::Wants::kFunction) {
+    const Status asked = want_unique_id_function();
+    return asked ? Verdict::kWait : refuse_batch(asked.error(), batch, taken);
+  }
+  if (part->wants == Part::Wants::kValues) {
+    const auto given = give_values_to_batch(batch);
+    if (!given) return Verdict::kWait;
+    return *given ? serve_batch(batch, taken) : refuse_batch(given->error(), batch, taken);
   }
   if (!part->lookups.empty()) {
     const Status asked = want_keys(part->lookups.list());

@@ -150,6 +150,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
           continue;
         }
         verdict = serve_query(header, frame);
+        if (verdict != Verdict::kWait) given_ = {};
         break;
       case frontend::kFunctionCall:
         verdict = refuse({sqlstate::kFeatureNotSupported,
@@ -179,6 +180,7 @@ std::size_t ShardedConversation::flush_copy(std::size_t consumed) {
 
 ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader& header,
                                                               std::string_view frame) {
+  if (!given_.empty() && frame.data() != given_.bytes.data()) return serve_given_query();
   const auto sql = decode_query(frame.substr(kFrameHeaderSize));
   if (!sql) return refuse(sql.error());
   ready_owed_ = true;
@@ -236,6 +238,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   const auto route = this->route(statement.text, router_session());
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
+  if (route->kind == RouteKind::kMakeValues) return make_values(*route, sql, statement.text);
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
   if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
@@ -626,6 +629,7 @@ void ShardedConversation::settle_ddl(bool failed) {
 void ShardedConversation::fail_waiting(const Error& error) {
   fitness_since_ = {};
   keys_.drop();
+  stop_waiting_for_ids();
   if (script_) {
     refuse(error);
     return;
@@ -726,6 +730,7 @@ bool ShardedConversation::idle_in_transaction() const {
 TimePoint ShardedConversation::waiting_since() const {
   if (catalog_wait_ != TimePoint{}) return catalog_wait_;
   if (keys_.waiting()) return keys_.since();
+  if (ids_since_ != TimePoint{}) return ids_since_;
   for (const auto& each : links_) {
     if (each && each->waiting()) return each->waiting_since();
   }

@@ -64,12 +64,15 @@ class ShardedConversation final : public Conversation,
   void on_link_drained(ServerLink& link) override;
   void on_fan_out_done(FanOut& fan_out) override;
   void on_keys_found(std::uint64_t question, std::vector<FoundKey> keys) override;
+  void on_unique_ids_installed(const Status& installed) override;
   void on_copy_in_started() override;
   void on_copy_wants_keys(CopyIn& copy) override;
   void on_copy_done(CopyFanOut& copy) override;
   void on_commit_done(CommitCoordinator& coordinator) override;
 
   Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) override;
+  Status place_values(Statement& statement) override;
+  bool values_are_current(const Statement& statement) override;
 
  private:
   // kTaken: served or under way. kWait: not consumed, show it again. kEnd: the session is over.
@@ -157,10 +160,31 @@ class ShardedConversation final : public Conversation,
   void fail_move(std::string_view what);
   void end_move(bool failed, std::string reply);
 
+  // Values made for INSERTs, sharded_ids.cc.
+  // What the messages at the front of the client's bytes have become with their values; empty: they
+  // have none, or have not been looked at.
+  struct GivenMessages {
+    std::string bytes;
+    std::vector<std::pair<std::size_t, std::size_t>> ends;  // of each message: here, the client's
+
+    bool empty() const { return bytes.empty(); }
+    // Drops so many of these bytes; returns how many of the client's that are.
+    std::size_t consume(std::size_t size);
+  };
+  Result<bool> draw_ids(std::size_t count, std::vector<std::int64_t>& out);
+  Status want_unique_id_function();
+  bool lacks_unique_id_function(const Statement& statement) const;
+  void stop_waiting_for_ids();
+  Verdict make_values(const Route& route, std::string_view sql, std::string_view statement);
+  Verdict serve_given_query();
+  Result<StatementPtr> with_current_values(std::string_view name, const StatementPtr& statement);
+  std::optional<Status> give_values_to_batch(std::string_view batch);
+
   // Extended protocol, sharded_batch.cc. A batch (the messages up to a Sync or Flush) is served in
   // parts: runs of messages that go the same way.
   struct Part;
   Verdict serve_batch(std::string_view batch, std::size_t& taken);
+  Verdict serve_messages(std::string_view batch, std::size_t& taken);
   Result<Part> next_part(std::string_view batch);
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
@@ -274,6 +298,11 @@ class ShardedConversation final : public Conversation,
   bool ignore_sync_ = false;
   std::size_t passing_ = 0;  // rest of a large CopyData message
   ServerLink* passing_to_ = nullptr;
+
+  GivenMessages given_;
+  TimePoint ids_since_{};                // waits for ids, or for the function
+  std::optional<Status> ids_installed_;  // the function; not looked at yet
+  bool ids_read_ = false;                // the catalogs have been read since
 
   TimePoint catalog_wait_{};           // since when
   std::uint64_t catalog_awaited_ = 0;  // a generation, see CatalogReport; 0: none

@@ -47,7 +47,8 @@ StatementPtr StatementTable::find(std::uint64_t scope, std::string_view text,
 
 StatementPtr StatementTable::add(std::uint64_t scope, Statement statement) {
   if (statements_.size() >= sweep_at_) sweep();
-  std::string& key = make_key(scope, statement.text, statement.types, statement.settings);
+  const std::string& text = statement.written.empty() ? statement.text : statement.written;
+  std::string& key = make_key(scope, text, statement.types, statement.settings);
   return statements_[key] = own_statement(std::move(statement));
 }
 

@@ -46,11 +46,16 @@ struct CompletionEffect {
 struct Statement {
   std::uint64_t id = 0;     // unique in the process; the server knows it as server_name
   std::string server_name;  // "pgshunt_<id>"
-  // Prepared by the protocol: the text. Prepared by SQL: everything behind the name in
+  // Prepared by the protocol: the text for servers. Prepared by SQL: everything behind the name in
   // "PREPARE name (types) AS ...".
   std::string text;
   bool by_sql = false;
   std::vector<std::uint32_t> types;
+  // The client's text, if the proxy adds `made_values` to each Bind (router/made_values.h): they
+  // are the last parameters of `text`, behind the client's own.
+  std::string written;
+  std::uint16_t client_parameters = 0;
+  std::uint16_t made_values = 0;
   // The settings under which it was prepared, see settings_for_parsing(): literals in its text
   // stand for what they meant then.
   NameValuesPtr settings = NameValues::empty();

@@ -166,7 +166,14 @@ bool remember_unnamed(Session& session, const ParseView& parse) {
   unnamed.routines_version = 0;
   unnamed.types.resize(parse.types.size());
   for (std::size_t i = 0; i < unnamed.types.size(); ++i) unnamed.types[i] = parse.types.of(i);
-  return describe_statement(session, parse.sql, unnamed.text, unnamed.effect);
+  unnamed.made_values = 0;
+  const bool other = describe_statement(session, parse.sql, unnamed.text, unnamed.effect);
+  if (!session.state().planner || unnamed.effect.verb != Verb::kInsert) return other;
+  const auto statement = statement_of(session, parse);
+  if (!statement || (*statement)->made_values == 0) return other;
+  unnamed.text = (*statement)->text;
+  unnamed.made_values = (*statement)->made_values;
+  return true;
 }
 
 Status free_name(Session& session, std::string_view name) {
@@ -188,9 +195,8 @@ Result<StatementPtr> statement_of(Session& session, const ParseView& parse) {
   const std::uint64_t scope = session.database()->scope;
   const bool for_all = !state.has_local_settings;
   if (for_all) {
-    if (StatementPtr known = table.find(scope, parse.sql, types, state.parse_settings())) {
-      return known;
-    }
+    StatementPtr known = table.find(scope, parse.sql, types, state.parse_settings());
+    if (known && (!state.planner || state.planner->values_are_current(*known))) return known;
   }
   Statement fresh;
   fresh.types = types;
@@ -201,6 +207,7 @@ Result<StatementPtr> statement_of(Session& session, const ParseView& parse) {
     auto plan = state.planner->plan(fresh);
     if (!plan) return plan.error();
     fresh.plan = std::move(*plan);
+    if (const Status placed = state.planner->place_values(fresh); !placed) return placed.error();
   }
   if (own || !for_all) return own_statement(std::move(fresh));
   return table.add(scope, std::move(fresh));

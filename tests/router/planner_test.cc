@@ -42,6 +42,8 @@ class Planner : public ::testing::Test {
         return "split";
       case RouteKind::kCopyMerge:
         return "merge";
+      case RouteKind::kMakeValues:
+        return "values to be made";
       case RouteKind::kLookup:
         return "lookup";
     }

@@ -106,6 +106,8 @@ class Strategies : public ::testing::Test {
         return "home";
       case RouteKind::kEveryShard:
         return "every";
+      case RouteKind::kMakeValues:
+        return "values to be made";
       case RouteKind::kLookup:
         return "lookup";
       case RouteKind::kCopySplit:

@@ -1,0 +1,33 @@
+// What every shard of a database must have for pgshunt.unique_id(): the function, a sequence, and
+// the shard's slot, which is another one on each shard. README.md says why no id comes twice.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pgshunt {
+
+// Slots are numbers below this.
+inline constexpr std::uint32_t kIdSlots = 512;
+
+// Installs it, or gives the shard another slot; several may do so at once. One transaction.
+std::string unique_ids_schema(std::uint32_t slot);
+// For people: what it is.
+extern const std::string_view kUniqueIdsSchemaNotes;
+
+// One row and column: the shard's slot; NULL if something is missing.
+extern const std::string_view kIdSlotQuery;
+
+// Held on the first shard by whoever gives out slots, until its session ends.
+inline constexpr std::string_view kLockIdSlots =
+    "SELECT pg_catalog.pg_advisory_lock(8098991063224382566)";
+
+// Parameters: how many. That many rows with an id each. What it returns is in the log, flushed: the
+// message makes its transaction one that writes.
+inline constexpr std::string_view kTakeIds =
+    "SELECT pgshunt.unique_id() FROM "
+    "(SELECT pg_catalog.pg_logical_emit_message(true, 'pgshunt', 'ids')) AS flushed, "
+    "pg_catalog.generate_series(1, $1::pg_catalog.int8)";
+
+}  // namespace pgshunt

@@ -1,0 +1,287 @@
+#include "router/made_values.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "router/insert_rows.h"
+#include "router/refusal.h"
+#include "router/sql_decode.h"
+#include "router/sql_lexer.h"
+
+namespace pgshunt {
+namespace {
+
+constexpr std::string_view kSchema = "pgshunt";
+constexpr std::string_view kName = "unique_id";
+
+// A column whose values may have to be made.
+struct MadeColumn {
+  std::string name;
+  bool by_default = false;              // those that the INSERT leaves out too
+  std::optional<std::size_t> position;  // in a row; none: the column list leaves it out
+};
+
+Error not_found() {
+  return refusal(
+      "an INSERT whose keys are made by pgshunt.unique_id() is not written in a way that "
+      "the proxy can add them to",
+      "Take ids by SELECT pgshunt.unique_id(), and write them into the statement.");
+}
+
+std::string quoted_name(std::string_view name) {
+  std::string out = "\"";
+  for (const char c : name) out.append(c == '"' ? 2 : 1, c);
+  return out + '"';
+}
+
+// The highest $n.
+std::uint32_t count_parameters(std::string_view text) {
+  std::uint32_t highest = 0;
+  SqlLexer lexer(text);
+  for (SqlToken token; lexer.next(token);) {
+    if (token.kind != TokenKind::kParam) continue;
+    std::uint32_t number = 0;
+    std::from_chars(text.data() + token.begin + 1, text.data() + token.end, number);
+    highest = std::max(highest, number);
+  }
+  return highest;
+}
+
+std::vector<MadeColumn> columns_of(const Query& insert, const Table& table) {
+  std::vector<MadeColumn> out;
+  const auto add = [&](const std::string& name, std::size_t index, bool by_default) {
+    MadeColumn& made = out.emplace_back(MadeColumn{name, by_default, std::nullopt});
+    if (insert.columns.empty()) {
+      made.position = index;
+      return;
+    }
+    for (std::size_t i = 0; i < insert.columns.size(); ++i) {
+      if (insert.columns[i].name != name) continue;
+      if (insert.columns[i].subscripted) made.by_default = false;
+      if (!insert.columns[i].subscripted) made.position = i;
+    }
+  };
+  const bool sharded = table.placement == TablePlacement::kSharded;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const Column& column = table.columns[i];
+    if (!sharded || column.name == table.key_column) add(column.name, i, column.unique_id);
+  }
+  // Without the catalog there is what the statement says.
+  if (table.columns.empty() && !insert.columns.empty()) {
+    for (const Target& column : insert.columns) {
+      if (!sharded || column.name == table.key_column) add(column.name, 0, false);
+    }
+  }
+  return out;
+}
+
+// Where each value of a row stands.
+std::vector<TextRange> values_of(std::string_view text, TextRange row) {
+  std::vector<TextRange> out;
+  SqlLexer lexer(text.substr(0, row.end));
+  lexer.seek(row.begin);
+  SqlToken token;
+  std::size_t depth = 0;
+  TextRange value;
+  while (lexer.next(token)) {
+    const bool opens = lexer.is_symbol(token, '(') || lexer.is_symbol(token, '[');
+    const bool closes = lexer.is_symbol(token, ')') || lexer.is_symbol(token, ']');
+    if (opens && depth++ == 0) continue;
+    if (closes) --depth;
+    const bool ends = depth == 0 || (depth == 1 && lexer.is_symbol(token, ','));
+    if (ends) {
+      out.push_back(value);
+      value = {};
+      continue;
+    }
+    if (value.end == 0) value.begin = token.begin;
+    value.end = token.end;
+  }
+  return out;
+}
+
+// The parenthesis that closes the column list. It is the first pair behind INTO.
+std::optional<std::size_t> end_of_column_list(std::string_view text, std::size_t first_row) {
+  SqlLexer lexer(text.substr(0, first_row));
+  SqlToken token;
+  std::size_t depth = 0;
+  bool inserts = false;
+  bool listed = false;
+  while (lexer.next(token)) {
+    if (depth == 0 && token.kind == TokenKind::kIdentifier) {
+      inserts |= word_is(lexer.text(token), "insert");
+    }
+    if (lexer.is_symbol(token, '(')) {
+      listed |= inserts && depth == 0;
+      ++depth;
+    }
+    if (lexer.is_symbol(token, ')') && --depth == 0 && listed) return token.begin;
+  }
+  return std::nullopt;
+}
+
+// DEFAULT VALUES, as the last two words outside of parentheses that are these.
+std::optional<TextRange> find_default_values(std::string_view text) {
+  SqlLexer lexer(text);
+  SqlToken token;
+  SqlToken before;
+  std::size_t depth = 0;
+  while (lexer.next(token)) {
+    if (lexer.is_symbol(token, '(')) ++depth;
+    if (lexer.is_symbol(token, ')')) --depth;
+    const bool words =
+        depth == 0 && before.kind == TokenKind::kIdentifier && token.kind == TokenKind::kIdentifier;
+    if (words && word_is(lexer.text(before), "default") && word_is(lexer.text(token), "values")) {
+      return TextRange{before.begin, token.end};
+    }
+    before = token;
+  }
+  return std::nullopt;
+}
+
+class Editor {
+ public:
+  Editor(std::string_view text, std::size_t declared)
+      : text_(text), out_(std::make_shared<MadeValues>()) {
+    out_->first =
+        static_cast<std::uint32_t>(std::max<std::size_t>(count_parameters(text), declared)) + 1;
+  }
+
+  // Edits come in the order of the text.
+  void replace(TextRange range, std::string_view by) {
+    out_->text.append(text_.substr(at_, range.begin - at_)).append(by);
+    at_ = range.end;
+  }
+  // The parameter of the next value.
+  std::string value() {
+    const std::size_t number = out_->first + out_->sources.size();
+    out_->sources.emplace_back();
+    return "($" + std::to_string(number) + "::pg_catalog.int8)";
+  }
+  std::shared_ptr<const MadeValues> finish() {
+    if (out_->sources.empty()) return nullptr;
+    out_->text.append(text_.substr(at_));
+    return out_;
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::shared_ptr<MadeValues> out_;
+};
+
+Result<std::shared_ptr<const MadeValues>> make_default_values(
+    std::string_view text, const std::vector<MadeColumn>& columns, Editor& editor) {
+  std::string names;
+  std::string values;
+  for (const MadeColumn& column : columns) {
+    if (!column.by_default) continue;
+    names.append(names.empty() ? "" : ", ").append(quoted_name(column.name));
+    values.append(values.empty() ? "" : ", ").append(editor.value());
+  }
+  if (names.empty()) return std::shared_ptr<const MadeValues>();
+  const auto at = find_default_values(text);
+  if (!at) return not_found();
+  editor.replace(*at, "(" + names + ") VALUES (" + values + ")");
+  return editor.finish();
+}
+
+bool wants_value(const Expr& value, const MadeColumn& column) {
+  return is_unique_id_call(value) || (column.by_default && value.kind == ExprKind::kDefault);
+}
+
+// For columns that a row leaves out: behind its last value.
+std::string missing_values(const std::vector<MadeColumn>& columns, std::size_t size, bool listed,
+                           Editor& editor) {
+  std::string out;
+  for (const MadeColumn& column : columns) {
+    if (!column.by_default || (column.position && *column.position < size)) continue;
+    if (column.position && listed) continue;  // the row is too short: the server says so
+    for (; column.position && size < *column.position; ++size) out += ", DEFAULT";
+    out.append(", ").append(editor.value());
+    ++size;
+  }
+  return out;
+}
+
+}  // namespace
+
+bool is_unique_id(std::span<const std::string> names) {
+  return names.size() == 2 && names[0] == kSchema && names[1] == kName;
+}
+
+bool is_unique_id_call(const Expr& expr) {
+  return expr.kind == ExprKind::kFunction && is_unique_id(expr.names) && expr.args.empty() &&
+         !expr.star && !expr.windowed && !expr.aggregate_syntax;
+}
+
+bool mentions_unique_id(std::string_view statement) {
+  SqlLexer lexer(statement);
+  const auto says = [&](const SqlToken& token, std::string_view name) {
+    std::string said;
+    return is_name(token.kind) && append_identifier(statement, token, said) && said == name;
+  };
+  for (SqlToken token; lexer.next(token);) {
+    if (!says(token, kSchema)) continue;
+    SqlLexer ahead = lexer;
+    if (ahead.next(token) && ahead.is_symbol(token, '.') && ahead.next(token) &&
+        says(token, kName)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text,
+                                                           const Query& insert, const Table& table,
+                                                           std::size_t declared) {
+  const std::shared_ptr<const MadeValues> nothing;
+  const std::vector<MadeColumn> columns = columns_of(insert, table);
+  if (columns.empty()) return nothing;
+  Editor editor(text, declared);
+  if (!insert.source) return make_default_values(text, columns, editor);
+
+  const std::vector<std::vector<Expr>>& rows = insert.source->values;
+  if (rows.empty()) return nothing;
+  const bool listed = !insert.columns.empty();
+  const std::size_t size = rows.front().size();
+  const bool wanted = std::any_of(columns.begin(), columns.end(), [&](const MadeColumn& column) {
+    if (!column.position || *column.position >= size) return column.by_default;
+    return std::any_of(rows.begin(), rows.end(), [&](const std::vector<Expr>& row) {
+      return *column.position < row.size() && wants_value(row[*column.position], column);
+    });
+  });
+  if (!wanted) return nothing;
+  InsertRows found;
+  if (!find_insert_rows(text, true, found) || found.rows.size() != rows.size()) return not_found();
+  if (!found.same_length) return nothing;  // the server says so
+
+  const bool extends_list =
+      listed && std::any_of(columns.begin(), columns.end(), [](const auto& column) {
+        return column.by_default && !column.position;
+      });
+  if (extends_list) {
+    const auto end = end_of_column_list(text, found.rows.front().begin);
+    if (!end) return not_found();
+    std::string names;
+    for (const MadeColumn& column : columns) {
+      if (column.by_default && !column.position) names += ", " + quoted_name(column.name);
+    }
+    editor.replace({*end, *end}, names);
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::vector<TextRange> values = values_of(text, found.rows[i]);
+    if (values.size() != rows[i].size()) return not_found();
+    for (std::size_t at = 0; at < values.size(); ++at) {
+      const bool made = std::any_of(columns.begin(), columns.end(), [&](const MadeColumn& column) {
+        return column.position == at && wants_value(rows[i][at], column);
+      });
+      if (made) editor.replace(values[at], editor.value());
+    }
+    const std::size_t end = found.rows[i].end - 1;
+    editor.replace({end, end}, missing_values(columns, size, listed, editor));
+  }
+  return editor.finish();
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,175 @@
+#include "router/made_values.h"
+
+#include <gtest/gtest.h>
+
+#include "router/router.h"
+#include "router/statement_plan.h"
+#include "tests/router/topologies.h"
+
+namespace pgshunt {
+namespace {
+
+// Tables whose ids are made: as the shard key, beside it, in copies.
+std::shared_ptr<const Topology> topology_with_ids(bool installed = true) {
+  TopologyBuilder builder;
+  for (const char* shard : {"s0", "s1", "s2"}) EXPECT_TRUE(builder.add_shard(shard));
+  EXPECT_TRUE(builder.add_keyspace("users", ShardKeyType::kInt8));
+  for (const char* table : {"users", "orders", "plain"}) {
+    EXPECT_TRUE(builder.add_sharded_table("public", table, "users", "id"));
+  }
+  EXPECT_TRUE(builder.add_sharded_table("public", "parts", "users", "user_id"));
+  EXPECT_TRUE(builder.add_reference_table("public", "kinds"));
+  using namespace type_oid;
+  Column made = test_column("id", kInt8, false, ColumnDefault::kDiffers);
+  made.unique_id = true;
+  Column last = made;
+  last.name = "No";
+  builder.set_columns("public", "users", {made, test_column("name", kText)});
+  builder.set_columns("public", "orders",
+                      {test_column("name", kText), test_column("note", kText), made});
+  builder.set_columns("public", "plain", {test_column("id", kInt8), test_column("name", kText)});
+  builder.set_columns("public", "parts", {test_column("user_id", kInt8), made});
+  builder.set_columns("public", "kinds", {made, test_column("name", kText), last});
+  builder.declared().unique_ids = installed;
+  auto topology = builder.build(1);
+  EXPECT_TRUE(topology);
+  return topology ? *topology : nullptr;
+}
+
+class MadeValuesTest : public testing::Test {
+ protected:
+  // What a simple query becomes, with 1001, 1002, ... for its values.
+  std::string made(std::string_view sql) {
+    const auto route = router_.route(sql);
+    if (!route) return std::string(route.error().code.view()) + " " + route.error().message;
+    if (route->kind != RouteKind::kMakeValues) return "nothing";
+    std::vector<std::int64_t> values;
+    for (std::size_t i = 0; i < route->made.size(); ++i) {
+      values.push_back(static_cast<std::int64_t>(1001 + i));
+    }
+    std::string text(router_.with_values(values));
+    const auto again = router_.route(text);
+    EXPECT_TRUE(again) << text << ": " << (again ? "" : again.error().message);
+    if (again) kind_ = again->kind;
+    EXPECT_NE(kind_, RouteKind::kMakeValues) << text;
+    return text;
+  }
+  // What a prepared statement becomes.
+  std::string prepared(std::string_view sql, std::vector<std::uint32_t> types = {}) {
+    const auto plan = router_.prepare(sql, types);
+    if (!plan) return plan.error().message;
+    if ((*plan)->made() == nullptr) return "nothing";
+    const auto again = router_.prepare((*plan)->made()->text, types);
+    EXPECT_TRUE(again) << (again ? "" : again.error().message);
+    return (*plan)->made()->text;
+  }
+
+  Router router_{topology_with_ids(), 64};
+  RouteKind kind_ = RouteKind::kAnyShard;
+};
+
+#define ID(n) "(" #n "::pg_catalog.int8)"
+#define PARAMETER(n) "($" #n "::pg_catalog.int8)"
+
+TEST_F(MadeValuesTest, ACallInTheKeysPlaceIsReplaced) {
+  for (int i = 0; i < 2; ++i) {  // planned, and from the cache
+    EXPECT_EQ(
+        made("INSERT INTO plain (name, id) VALUES ('it''s', pgshunt.unique_id()) RETURNING id"),
+        "INSERT INTO plain (name, id) VALUES ('it''s', " ID(1001) ") RETURNING id");
+  }
+  EXPECT_EQ(kind_, RouteKind::kOneShard);
+  EXPECT_EQ(made("insert into plain values (PgShunt . \"unique_id\" ( ), lower('A'))"),
+            "insert into plain values (" ID(1001) ", lower('A'))");
+}
+
+TEST_F(MadeValuesTest, EachRowIsGivenItsOwn) {
+  EXPECT_EQ(made("INSERT INTO plain (id, name) VALUES (pgshunt.unique_id(), 'a'), (5, 'b'),\n"
+                 " (pgshunt.unique_id(), (SELECT 'x, (y'))"),
+            "INSERT INTO plain (id, name) VALUES (" ID(1001) ", 'a'), (5, 'b'),\n"
+            " (" ID(1002) ", (SELECT 'x, (y'))");
+  std::string many = "INSERT INTO users VALUES (DEFAULT, 'x')";
+  for (int i = 0; i < 2000; ++i) many += ", (DEFAULT, 'x')";
+  EXPECT_NE(made(many).find("(" ID(3001) ", 'x')"), std::string::npos);
+}
+
+TEST_F(MadeValuesTest, TheKeysDefaultIsMadeWhereItIsLeftOut) {
+  EXPECT_EQ(made("INSERT INTO users (id, name) VALUES (DEFAULT, 'a')"),
+            "INSERT INTO users (id, name) VALUES (" ID(1001) ", 'a')");
+  EXPECT_EQ(made("INSERT INTO users (name) VALUES ('a'), ('b')"),
+            "INSERT INTO users (name, \"id\") VALUES ('a', " ID(1001) "), ('b', " ID(1002) ")");
+  EXPECT_EQ(made("INSERT INTO public.users AS u (name) OVERRIDING USER VALUE VALUES ('(') "
+                 "ON CONFLICT (id) DO NOTHING"),
+            "INSERT INTO public.users AS u (name, \"id\") OVERRIDING USER VALUE VALUES ('(', " ID(
+                1001) ") ON CONFLICT (id) DO NOTHING");
+  EXPECT_EQ(made("INSERT INTO orders VALUES ('a')"),
+            "INSERT INTO orders VALUES ('a', DEFAULT, " ID(1001) ")");
+  EXPECT_EQ(made("INSERT INTO users DEFAULT VALUES RETURNING id"),
+            "INSERT INTO users (\"id\") VALUES (" ID(1001) ") RETURNING id");
+  EXPECT_EQ(made("INSERT INTO users VALUES (DEFAULT)"), "INSERT INTO users VALUES (" ID(1001) ")");
+  EXPECT_EQ(made("WITH x AS (SELECT 1) INSERT INTO users (name) VALUES ('a')"),
+            "WITH x AS (SELECT 1) INSERT INTO users (name, \"id\") VALUES ('a', " ID(1001) ")");
+}
+
+TEST_F(MadeValuesTest, CopiesOfAReferenceTableAreGivenTheSame) {
+  EXPECT_EQ(made("INSERT INTO kinds (name) VALUES ('a')"),
+            "INSERT INTO kinds (name, \"id\", \"No\") VALUES ('a', " ID(1001) ", " ID(1002) ")");
+  EXPECT_EQ(kind_, RouteKind::kEveryShard);
+  EXPECT_EQ(made("INSERT INTO kinds VALUES (DEFAULT, 'a'), (7, 'b')"),
+            "INSERT INTO kinds VALUES (" ID(1001) ", 'a', " ID(1002) "), (7, 'b', " ID(1003) ")");
+  EXPECT_EQ(made("INSERT INTO kinds DEFAULT VALUES"),
+            "INSERT INTO kinds (\"id\", \"No\") VALUES (" ID(1001) ", " ID(1002) ")");
+}
+
+TEST_F(MadeValuesTest, WhatAShardMayMakeIsLeftToIt) {
+  for (const char* sql :
+       {"INSERT INTO parts (user_id) VALUES (1)", "INSERT INTO parts VALUES (1, DEFAULT)",
+        "INSERT INTO parts VALUES (1, pgshunt.unique_id())", "SELECT pgshunt.unique_id()",
+        "INSERT INTO users VALUES (1, pgshunt.unique_id()::text)",
+        "INSERT INTO users (id) VALUES (1)", "UPDATE users SET name = pgshunt.unique_id()",
+        "SELECT 'pgshunt.unique_id()'", "SELECT id, pgshunt.unique_id() FROM users",
+        "UPDATE parts SET id = DEFAULT",
+        "UPDATE users SET name = pgshunt.unique_id() WHERE id = 1"}) {
+    EXPECT_EQ(made(sql), "nothing") << sql;
+  }
+}
+
+TEST_F(MadeValuesTest, WhatWouldDifferFromCopyToCopyIsRefused) {
+  for (const char* sql :
+       {"UPDATE kinds SET id = pgshunt.unique_id() WHERE id = 1",
+        "INSERT INTO kinds (id, name, \"No\") VALUES (1, pgshunt.unique_id()::text, 1)",
+        "INSERT INTO kinds (id, \"No\") VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET id = "
+        "pgshunt.unique_id()",
+        "ALTER TABLE kinds ADD more bigint DEFAULT pgshunt.unique_id()",
+        "INSERT INTO plain (id) SELECT pgshunt.unique_id() FROM plain",
+        "INSERT INTO plain (id) VALUES (pgshunt.unique_id() + 1)"}) {
+    EXPECT_EQ(made(sql).substr(0, 5), "0A000") << sql;
+  }
+}
+
+TEST_F(MadeValuesTest, ParametersComeBehindTheClients) {
+  EXPECT_EQ(prepared("INSERT INTO plain (name, id) VALUES ($1, pgshunt.unique_id())"),
+            "INSERT INTO plain (name, id) VALUES ($1, " PARAMETER(2) ")");
+  EXPECT_EQ(
+      prepared("INSERT INTO users (name) VALUES ($2), ($1)"),
+      "INSERT INTO users (name, \"id\") VALUES ($2, " PARAMETER(3) "), ($1, " PARAMETER(4) ")");
+  EXPECT_EQ(prepared("INSERT INTO users (name) VALUES ($1)", {25, 25, 25}),
+            "INSERT INTO users (name, \"id\") VALUES ($1, " PARAMETER(4) ")");
+  EXPECT_EQ(prepared("INSERT INTO parts (user_id) VALUES ($1)"), "nothing");
+}
+
+TEST_F(MadeValuesTest, WithoutTheFunctionNothingRuns) {
+  router_.set_topology(topology_with_ids(false));
+  for (const char* sql : {"SELECT pgshunt.unique_id()", "INSERT INTO users (name) VALUES ('a')",
+                          "INSERT INTO parts (user_id) VALUES (1)",
+                          "CREATE TABLE t (id bigint DEFAULT \"pgshunt\".Unique_ID())"}) {
+    const auto route = router_.route(sql);
+    ASSERT_TRUE(route) << sql << ": " << route.error().message;
+    EXPECT_EQ(route->kind, RouteKind::kMakeValues) << sql;
+    EXPECT_TRUE(route->made.empty()) << sql;
+  }
+  const auto other = router_.route("SELECT 1");
+  EXPECT_TRUE(other && other->kind == RouteKind::kAnyShard);
+}
+
+}  // namespace
+}  // namespace pgshunt

@@ -34,13 +34,13 @@ Worker::Worker(Proxy& proxy, std::uint16_t index)
       client_scratch_(kScratchSize),
       server_scratch_(kScratchSize),
       unique_ids_(std::make_unique<IdStock>(
-          [this](const std::string& database, std::size_t count) { order_ids(database, count); })),
+          [this](const IdSupply& from, std::size_t count) { order_ids(from, count); })),
       stat_averages_(std::make_unique<StatAverages>()) {}
 
-void Worker::order_ids(const std::string& database, std::size_t count) {
-  proxy_.unique_ids().take(database, count, [this, database](Result<IdStock::Ids> ids) {
-    post([database, ids = std::move(ids)](Worker& here) {
-      here.unique_ids().arrived(database, ids, here.loop().now());
+void Worker::order_ids(const IdSupply& from, std::size_t count) {
+  proxy_.unique_ids().take(from, count, [this, from](Result<IdStock::Ids> ids) {
+    post([from, ids = std::move(ids)](Worker& here) {
+      here.unique_ids().arrived(from, ids, here.loop().now());
     });
   });
 }

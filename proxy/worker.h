@@ -24,6 +24,7 @@ namespace pgshunt {
 class AuthLookup;
 class CancelSender;
 class IdStock;
+struct IdSupply;
 class ListenHub;
 class Listener;
 class Proxy;
@@ -136,7 +137,7 @@ class Worker {
   void bury_deeper();
   void bury_all();
   void update_routers();
-  void order_ids(const std::string& database, std::size_t count);
+  void order_ids(const IdSupply& from, std::size_t count);
 
   Proxy& proxy_;
   const std::uint16_t index_;

@@ -441,6 +441,11 @@ bool is_sequence_read(Names names) {
   return name == "currval" || name == "lastval";
 }
 
+bool is_sequence_call(Names names) {
+  const std::string_view name = builtin_name(names);
+  return name == "nextval" || name == "setval";
+}
+
 bool is_set_config(Names names) { return builtin_name(names) == "set_config"; }
 
 bool changes_only_plans(std::string_view setting) {

@@ -31,6 +31,8 @@ bool is_advisory_lock(std::span<const std::string> names);
 
 // currval() and lastval(): they answer for the last nextval() of one session on one server.
 bool is_sequence_read(std::span<const std::string> names);
+// nextval() and setval().
+bool is_sequence_call(std::span<const std::string> names);
 bool is_set_config(std::span<const std::string> names);
 // Settings that say how an answer is found (or who asks), not what it is: where they differ between
 // servers, answers do not. Drivers turn `jit` off by set_config().

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "router/shared_sequences.h"
+
 namespace pgshunt {
 namespace {
 
@@ -58,7 +60,12 @@ SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid::oid::text,
        CASE WHEN l.oid IS NULL THEN ''
             WHEN l.collprovider = 'd' THEN b.version
             ELSE coalesce(pg_catalog.pg_collation_actual_version(l.oid), '') END,
-       coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
+       coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''),
+       coalesce(q.name, ''),
+       CASE WHEN a.attidentity = 'd'
+                 OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\(''([^'']|'''')*''::regclass\)$'
+            THEN 't' ELSE 'f' END,
+       CASE WHEN q.readable THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -66,6 +73,18 @@ JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
 CROSS JOIN b
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+  SELECT pg_catalog.quote_ident(sn.nspname) || '.' || pg_catalog.quote_ident(sc.relname) AS name,
+         pg_catalog.has_table_privilege(sc.oid, 'SELECT') AS readable
+  FROM pg_catalog.pg_depend p
+  JOIN pg_catalog.pg_class sc ON sc.relkind = 'S' AND sc.oid =
+    CASE WHEN p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass THEN p.refobjid ELSE p.objid END
+  JOIN pg_catalog.pg_namespace sn ON sn.oid = sc.relnamespace
+  WHERE p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND (p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
+         OR a.attidentity <> '' AND p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND p.deptype = 'i' AND p.refobjid = c.oid AND p.refobjsubid = a.attnum)
+  ORDER BY 1 LIMIT 1) q ON true
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace
 WHERE c.relkind IN ('r', 'p') AND )" PGSHUNT_OURS R"(
@@ -205,7 +224,7 @@ Status CatalogReader::add_server_row(Row row) {
 Status CatalogReader::add_column_row(Row row) {
   CatalogColumn read;
   Column& column = read.column;
-  if (row.size() != 14 || !parse(row[3], column.type_oid) || !parse(row[4], column.type_modifier)) {
+  if (row.size() != 17 || !parse(row[3], column.type_oid) || !parse(row[4], column.type_modifier)) {
     return not_understood();
   }
   auto& tables = catalog_.tables;
@@ -225,6 +244,9 @@ Status CatalogReader::add_column_row(Row row) {
   read.locale = row[11];
   read.locale_version = row[12];
   read.fallback = row[13];
+  column.sequence = row[14];
+  read.sequence_readable = row[16] == "t";
+  column.takes_number = !column.sequence.empty() && row[15] == "t";
   column.unique_id = read.fallback == "pgshunt.unique_id()";
   tables.back().columns.push_back(std::move(read));
   return Ok{};
@@ -289,6 +311,44 @@ Status CatalogReader::add_relation_row(Row row) {
   return Ok{};
 }
 
+// Numbers of a sequence are in itself: each is read by a query of its own.
+std::string CatalogReader::sequences_query() const {
+  std::set<std::string> names;
+  for (const CatalogTable& table : catalog_.tables) {
+    for (const CatalogColumn& read : table.columns) {
+      if (read.sequence_readable) names.insert(read.column.sequence);
+    }
+  }
+  std::string sql;
+  for (const std::string& name : names) {
+    std::string literal = "'";
+    for (const char each : name) literal.append(each == '\'' ? 2 : 1, each);
+    literal += "'";
+    sql.append(sql.empty() ? "SELECT " : " UNION ALL SELECT ").append(literal);
+    sql.append(
+        ", s.seqincrement::text, r.last_value::text, CASE WHEN r.is_called THEN 't' ELSE 'f' "
+        "END, CASE WHEN s.seqcycle THEN 't' ELSE 'f' END FROM ");
+    sql.append(name).append(" r, pg_catalog.pg_sequence s WHERE s.seqrelid = ");
+    sql.append(literal).append("::pg_catalog.regclass");
+  }
+  return sql;
+}
+
+Status CatalogReader::add_sequence_row(Row row) {
+  CatalogSequence sequence;
+  std::int64_t value = 0;
+  if (row.size() != 5 || !parse(row[1], sequence.increment) || !parse(row[2], value) ||
+      sequence.increment == 0) {
+    return not_understood();
+  }
+  sequence.name = row[0];
+  sequence.residue = value % sequence.increment;
+  sequence.used = row[3] == "t";
+  sequence.cycles = row[4] == "t";
+  catalog_.sequences.push_back(std::move(sequence));
+  return Ok{};
+}
+
 // Servers sort names by collations of their own.
 ShardCatalog CatalogReader::finish() {
   ShardCatalog catalog = std::exchange(catalog_, {});
@@ -299,6 +359,8 @@ ShardCatalog CatalogReader::finish() {
   std::sort(catalog.tables.begin(), catalog.tables.end(), by(name));
   std::sort(catalog.types.begin(), catalog.types.end(), by(name));
   std::sort(catalog.opaque.begin(), catalog.opaque.end(), by(name));
+  std::sort(catalog.sequences.begin(), catalog.sequences.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   std::sort(catalog.functions.begin(), catalog.functions.end(),
             by([](const auto& each) { return std::tie(each.schema, each.name, each.arguments); }));
   for (CatalogTable& table : catalog.tables) {
@@ -347,6 +409,18 @@ void describe_catalogs(TopologyBuilder& builder, std::span<const ShardCatalog* c
     }
     table.columns = std::move(columns);
     table.keys = found->keys;
+    if (table.placement == TablePlacement::kSharded) {
+      for (Column& column : table.columns) {
+        column.numbers = compare_sequences(column, catalogs);
+        if (column.numbers != SequenceNumbers::kCollide || column.name == table.key_column)
+          continue;
+        // It is told of the last shard, which may have come last.
+        topology.drift.push_back(
+            {DriftEffect::kNumbers, static_cast<std::uint16_t>(topology.shards.size() - 1),
+             table.schema, table.name, column.name,
+             "takes numbers of sequence " + column.sequence + ", which other shards give too"});
+      }
+    }
     for (const ShardCatalog* each : catalogs) {
       const CatalogTable* there =
           each == nullptr ? nullptr : each->find_table(table.schema, table.name);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +24,9 @@ class CatalogReader {
   Status add_function_row(Row row);
   Status add_type_row(Row row);
   Status add_relation_row(Row row);
+  // After the others: what to ask of the sequences that were found; empty if there are none.
+  std::string sequences_query() const;
+  Status add_sequence_row(Row row);
   Status add_obstacle_row(Row row);
 
   // After the last row; leaves the reader empty.

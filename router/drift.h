@@ -22,6 +22,7 @@ enum class DriftEffect : std::uint8_t {
   kOrdering,  // those on several shards that compare or sort by the column
   kWrite,     // INSERT and UPDATE
   kOmit,      // INSERTs that leave the column to its default
+  kNumbers,   // INSERTs that leave the column to its sequence; the planner sees to it
   kCall,      // those that call the function
   kType,      // those that cast to the type
   kEncoding,  // those on several shards, and those with text keys

@@ -167,6 +167,7 @@ class Check {
   bool concerns(const Drift& drift) const {
     switch (drift.effect) {
       case DriftEffect::kNone:
+      case DriftEffect::kNumbers:
         return false;
       case DriftEffect::kCall:
         return mentions_.function(drift.name);
@@ -272,6 +273,8 @@ std::string_view drift_consequence(DriftEffect effect) {
       return "INSERT and UPDATE are refused";
     case DriftEffect::kOmit:
       return "INSERT without a value for the column is refused";
+    case DriftEffect::kNumbers:
+      return "INSERT without a value for the column is refused until SPREAD SEQUENCES";
     case DriftEffect::kCall:
       return "statements that call the function are refused";
     case DriftEffect::kType:

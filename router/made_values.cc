@@ -17,6 +17,7 @@ constexpr std::string_view kName = "unique_id";
 // A column whose values may have to be made.
 struct MadeColumn {
   std::string name;
+  std::string sequence;                 // of its default; empty: pgshunt.unique_id()
   bool by_default = false;              // those that the INSERT leaves out too
   std::optional<std::size_t> position;  // in a row; none: the column list leaves it out
 };
@@ -49,8 +50,10 @@ std::uint32_t count_parameters(std::string_view text) {
 
 std::vector<MadeColumn> columns_of(const Query& insert, const Table& table) {
   std::vector<MadeColumn> out;
-  const auto add = [&](const std::string& name, std::size_t index, bool by_default) {
-    MadeColumn& made = out.emplace_back(MadeColumn{name, by_default, std::nullopt});
+  const auto add = [&](const std::string& name, std::size_t index, bool by_default,
+                       std::string sequence = {}) {
+    MadeColumn& made =
+        out.emplace_back(MadeColumn{name, std::move(sequence), by_default, std::nullopt});
     if (insert.columns.empty()) {
       made.position = index;
       return;
@@ -64,7 +67,10 @@ std::vector<MadeColumn> columns_of(const Query& insert, const Table& table) {
   const bool sharded = table.placement == TablePlacement::kSharded;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     const Column& column = table.columns[i];
-    if (!sharded || column.name == table.key_column) add(column.name, i, column.unique_id);
+    if (!sharded || column.name == table.key_column) {
+      add(column.name, i, column.unique_id || column.takes_number,
+          column.takes_number ? column.sequence : std::string());
+    }
   }
   // Without the catalog there is what the statement says.
   if (table.columns.empty() && !insert.columns.empty()) {
@@ -153,9 +159,9 @@ class Editor {
     at_ = range.end;
   }
   // The parameter of the next value.
-  std::string value() {
+  std::string value(std::string source) {
     const std::size_t number = out_->first + out_->sources.size();
-    out_->sources.emplace_back();
+    out_->sources.push_back(std::move(source));
     return "($" + std::to_string(number) + "::pg_catalog.int8)";
   }
   std::shared_ptr<const MadeValues> finish() {
@@ -177,7 +183,7 @@ Result<std::shared_ptr<const MadeValues>> make_default_values(
   for (const MadeColumn& column : columns) {
     if (!column.by_default) continue;
     names.append(names.empty() ? "" : ", ").append(quoted_name(column.name));
-    values.append(values.empty() ? "" : ", ").append(editor.value());
+    values.append(values.empty() ? "" : ", ").append(editor.value(column.sequence));
   }
   if (names.empty()) return std::shared_ptr<const MadeValues>();
   const auto at = find_default_values(text);
@@ -198,7 +204,7 @@ std::string missing_values(const std::vector<MadeColumn>& columns, std::size_t s
     if (!column.by_default || (column.position && *column.position < size)) continue;
     if (column.position && listed) continue;  // the row is too short: the server says so
     for (; column.position && size < *column.position; ++size) out += ", DEFAULT";
-    out.append(", ").append(editor.value());
+    out.append(", ").append(editor.value(column.sequence));
     ++size;
   }
   return out;
@@ -273,10 +279,12 @@ Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text
     const std::vector<TextRange> values = values_of(text, found.rows[i]);
     if (values.size() != rows[i].size()) return not_found();
     for (std::size_t at = 0; at < values.size(); ++at) {
-      const bool made = std::any_of(columns.begin(), columns.end(), [&](const MadeColumn& column) {
+      const auto made = std::find_if(columns.begin(), columns.end(), [&](const MadeColumn& column) {
         return column.position == at && wants_value(rows[i][at], column);
       });
-      if (made) editor.replace(values[at], editor.value());
+      if (made == columns.end()) continue;
+      const bool called = is_unique_id_call(rows[i][at]);
+      editor.replace(values[at], editor.value(called ? std::string() : made->sequence));
     }
     const std::size_t end = found.rows[i].end - 1;
     editor.replace({end, end}, missing_values(columns, size, listed, editor));

@@ -1,7 +1,7 @@
 // Values of an INSERT that the proxy makes itself, before the statement is routed: the shard key,
 // which decides where the row goes, and what must be the same in all copies of a reference table.
 // They stand in the statement as a call of pgshunt.unique_id(), or nowhere, if that is the column's
-// default.
+// default, or it is a sequence's next number: then the first shard's sequence gives it.
 //
 // They are put into the text as parameters behind the client's own, which become numbers in a
 // simple query. So what is routed then is a statement whose client wrote or bound the values.
@@ -22,9 +22,10 @@
 namespace pgshunt {
 
 struct MadeValues {
-  std::string text;                  // with a parameter for each value
-  std::uint32_t first = 0;           // the number of the first of them
-  std::vector<std::string> sources;  // of each value: empty for pgshunt.unique_id()
+  std::string text;         // with a parameter for each value
+  std::uint32_t first = 0;  // the number of the first of them
+  // Of each value: empty for pgshunt.unique_id(), otherwise the sequence whose next number it is.
+  std::vector<std::string> sources;
 };
 
 // Is it a call of pgshunt.unique_id()?

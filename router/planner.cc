@@ -19,6 +19,7 @@
 #include "router/pg_hash.h"
 #include "router/refusal.h"
 #include "router/scatter_plan.h"
+#include "router/shared_sequences.h"
 #include "router/statement_analysis.h"
 #include "router/write_plan.h"
 
@@ -121,6 +122,7 @@ class Planner {
                      "Every shard has sequences of its own: use INSERT ... RETURNING.");
     }
     if (const Status ok = add_settings(); !ok) return ok.error();
+    if (const Status ok = check_sequences(); !ok) return ok.error();
     if (const Status ok = plan_made_values(query); !ok) return ok.error();
     if (plan_.kind == RouteKind::kMakeValues) return Ok{};
     if (facts.into) {
@@ -154,6 +156,34 @@ class Planner {
     return Ok{};
   }
 
+  // Numbers of each shard's own must not be those of another.
+  Status check_sequences() {
+    for (const WriteTarget& target : analysis_.writes()) {
+      const Table* table = target.table.table;
+      if (table == nullptr || table->placement != TablePlacement::kSharded) continue;
+      const auto apart =
+          wants_sequences_apart(*target.query, *table, analysis_.facts().has_default);
+      if (!apart) return apart.error();
+      plan_.sequences_apart |= *apart;
+    }
+    const std::string& call = analysis_.facts().sequence_call;
+    if (call.empty()) return Ok{};
+    if (analysis_.has(TableClass::kSharded)) {
+      return refusal(call + " in a statement that names sharded tables would be that of one shard",
+                     "Call it in a statement of its own: SELECT nextval(...).");
+    }
+    const bool shared =
+        !call.ends_with("nextval()") &&
+        std::any_of(topology_.tables.begin(), topology_.tables.end(), [](const Table& table) {
+          return table.placement == TablePlacement::kSharded &&
+                 std::any_of(table.columns.begin(), table.columns.end(),
+                             [](const Column& column) { return !column.sequence.empty(); });
+        });
+    if (!shared) return Ok{};
+    return refusal("setval() is not supported where sequences of sharded tables are on every shard",
+                   "Use ALTER SEQUENCE ... RESTART WITH, which all shards do.");
+  }
+
   // Of an INSERT: is there something to be made before anything else can be said of it?
   Status plan_made_values(const Query& query) {
     plan_.unique_ids = !analysis_.facts().unique_id.empty();
@@ -163,6 +193,7 @@ class Planner {
                                      [&](const WriteTarget& each) { return each.query == &query; });
     if (target == writes.end() || target->table.table == nullptr) return Ok{};
     const Table& table = *target->table.table;
+    // A number of a sequence needs no function.
     plan_.unique_ids |= std::any_of(table.columns.begin(), table.columns.end(),
                                     [](const Column& column) { return column.unique_id; });
     if (!plain_query_ || table.placement == TablePlacement::kUnsharded) return Ok{};
@@ -587,6 +618,11 @@ class Planner {
     }
     auto copy = plan_copy_from(topology_, statement, table, analysis_.facts());
     if (!copy) return copy.error();
+    if (table.placement == TablePlacement::kSharded) {
+      const auto apart = wants_sequences_apart(copy->columns, table);
+      if (!apart) return apart.error();
+      plan_.sequences_apart = *apart;
+    }
     plan_.kind = RouteKind::kCopySplit;
     plan_.copy = std::make_shared<const CopyPlan>(std::move(*copy));
     if (table.placement == TablePlacement::kReference) plan_.write_lock = write_lock(table);

@@ -417,11 +417,12 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   }
   if (plan.hinted) return bind_hinted(topology, plan, values, session, context);
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
-  if (plan.kind == RouteKind::kMakeValues || (plan.unique_ids && !topology.unique_ids)) {
+  if (plan.kind == RouteKind::kMakeValues || plan.sequences_apart ||
+      (plan.unique_ids && !topology.unique_ids)) {
     Route route;
     route.kind = RouteKind::kMakeValues;
     route.writes = plan.writes;
-    if (plan.made && topology.unique_ids) route.made = plan.made->sources;
+    if (plan.made && (!plan.unique_ids || topology.unique_ids)) route.made = plan.made->sources;
     return route;
   }
   if (plan.several_shards() && values.names_a_moment({})) return moment_refusal();

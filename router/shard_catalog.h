@@ -13,9 +13,10 @@ namespace pgshunt {
 
 struct CatalogColumn {
   Column column;
-  std::string type;       // "schema.name"; OIDs of the application's types differ by shard
-  std::string fallback;   // the default's or the generated column's expression
-  std::string collation;  // "schema.name"; empty: none
+  std::string type;                // "schema.name"; OIDs of the application's types differ by shard
+  bool sequence_readable = false;  // by who reads the catalog
+  std::string fallback;            // the default's or the generated column's expression
+  std::string collation;           // "schema.name"; empty: none
   // How the collation sorts: provider, locale and the version of the library that does it.
   std::string locale;
   std::string locale_version;
@@ -44,6 +45,16 @@ struct CatalogType {
   friend bool operator==(const CatalogType&, const CatalogType&) = default;
 };
 
+// What a sequence gives is `residue`, or that and a multiple of `increment`.
+struct CatalogSequence {
+  std::string name;  // as SQL names it
+  std::int64_t increment = 1;
+  std::int64_t residue = 0;
+  bool used = false;
+  bool cycles = false;
+  friend bool operator==(const CatalogSequence&, const CatalogSequence&) = default;
+};
+
 struct ShardCatalog {
   std::uint32_t server_version = 0;  // 150004
   std::string encoding;
@@ -52,6 +63,7 @@ struct ShardCatalog {
   std::vector<UserFunctionOverload> functions;  // by schema, name and arguments
   std::vector<CatalogType> types;               // by schema and name
   std::vector<RelationName> opaque;
+  std::vector<CatalogSequence> sequences;  // by name
   friend bool operator==(const ShardCatalog&, const ShardCatalog&) = default;
 
   const CatalogTable* find_table(const std::string& schema, const std::string& name) const {

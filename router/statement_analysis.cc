@@ -159,6 +159,9 @@ void StatementAnalysis::note_function(const Expr& call) {
   const std::string name = joined(call.names) + "()";
   facts_.advisory_lock |= is_advisory_lock(call.names);
   if (is_sequence_read(call.names)) note(facts_.sequence_read, name);
+  if (is_sequence_call(call.names)) {
+    if (facts_.sequence_call.empty() || call.names.back() == "setval") facts_.sequence_call = name;
+  }
   if (is_set_config(call.names)) facts_.set_configs.push_back(&call);
   if (call.windowed) note(facts_.window, name);
   if (call.aggregate_syntax || (call.star && !call.windowed)) note(facts_.aggregate, name);

@@ -20,6 +20,7 @@ struct StatementFacts {
   std::string unknown_function;
   std::string reading_function;          // the user's own, which may read any table
   std::string sequence_read;             // currval(), lastval()
+  std::string sequence_call;             // nextval(), or setval() if there is one
   std::vector<const Expr*> set_configs;  // calls of set_config()
   std::string local_function;
   std::string unique_id;  // pgshunt.unique_id(): another value wherever it is called

@@ -91,8 +91,9 @@ struct StatementPlanData {
   std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
   // kMakeValues: nothing else is planned; the text with the values is a statement of its own.
   std::shared_ptr<const MadeValues> made;
-  bool unique_ids = false;    // pgshunt.unique_id() may be called by it
-  bool fixes_moment = false;  // of shard_text, and of each row's text: see Route
+  bool sequences_apart = false;  // those of a table's columns have to be set apart first
+  bool unique_ids = false;       // pgshunt.unique_id() may be called by it
+  bool fixes_moment = false;     // of shard_text, and of each row's text: see Route
   // Names a table without its schema: good only under the search path it was planned under.
   bool unqualified = false;
   std::string search_path;  // SearchPath::text() of that; empty: the topology's

@@ -51,6 +51,13 @@ enum class ColumnDefault : std::uint8_t {
   kDiffers,  // now(), nextval(), identity, gen_random_uuid(), ...: each shard would have its own
 };
 
+// What the sequences of one name that the shards have give, for a column of a sharded table.
+enum class SequenceNumbers : std::uint8_t {
+  kApart,    // no two of them the same number
+  kUnused,   // the same, but none has given any yet: they can be set apart
+  kCollide,  // the same, and may have done so
+};
+
 // A column as the catalog has it.
 struct Column {
   std::string name;
@@ -66,6 +73,12 @@ struct Column {
   bool deterministic = true;
   bool not_null = false;
   bool unique_id = false;  // its default is pgshunt.unique_id()
+  // Which its default or identity takes numbers from, as SQL names it; empty: none.
+  std::string sequence;
+  // The default is the sequence's next number and nothing else, and may be given in its place: not
+  // so GENERATED ALWAYS.
+  bool takes_number = false;
+  SequenceNumbers numbers = SequenceNumbers::kApart;
   friend bool operator==(const Column&, const Column&) = default;
 };
 

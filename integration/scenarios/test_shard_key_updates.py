@@ -19,9 +19,10 @@ CREATE TRIGGER t BEFORE DELETE ON watched FOR EACH ROW EXECUTE FUNCTION refuse()
 CREATE TABLE parents (id bigint PRIMARY KEY);
 CREATE TABLE children (id bigint REFERENCES parents ON UPDATE CASCADE);
 """
-ROWS = """INSERT INTO counted (id, name, rate, doc, tags, data, at) VALUES
-  (1, 'a', 0.1, '{"it''s": "\\\\"}', '{"a \\"b",NULL,"\\\\"}', '\\x00ff5c27', '2024-03-31 01:30:00.123456+00'),
-  (1, 'b''', 'NaN', NULL, '{}', '', '9999-12-31 01:00+00'), (1, E'\\\\\\n', 1e300, '[]', NULL, NULL, NULL)"""
+# The shards' own numbers are others than those of one server.
+ROWS = """INSERT INTO counted (id, serial, name, rate, doc, tags, data, at) OVERRIDING SYSTEM VALUE VALUES
+  (1, 1, 'a', 0.1, '{"it''s": "\\\\"}', '{"a \\"b",NULL,"\\\\"}', '\\x00ff5c27', '2024-03-31 01:30:00.123456+00'),
+  (1, 2, 'b''', 'NaN', NULL, '{}', '', '9999-12-31 01:00+00'), (1, 3, E'\\\\\\n', 1e300, '[]', NULL, NULL, NULL)"""
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,9 @@ void Action::start() {
     case AdminVerb::kRefreshCatalog:
       refresh_catalog();
       break;
+    case AdminVerb::kSpreadSequences:
+      spread_sequences();
+      break;
     case AdminVerb::kReconnect:
       on_all_workers(
           [database = command_.name](Worker& there) { return retire_servers(there, database); },
@@ -199,6 +202,22 @@ void Action::refresh_catalog() {
     }
     return left;
   });
+}
+
+// Sequences of sharded tables that give the same numbers on several shards give others from then
+// on.
+void Action::spread_sequences() {
+  Proxy& proxy = worker_.proxy();
+  proxy.unique_ids().install(
+      command_.name, true,
+      [&proxy, home = worker_.index(), weak = weak_from_this()](const Status& done) {
+        proxy.workers()[home]->post([weak, done](Worker&) {
+          const auto action = weak.lock();
+          if (!action) return;
+          if (!done) return action->finish(done.error());
+          action->refresh_catalog();
+        });
+      });
 }
 
 void Action::kill() {

@@ -31,6 +31,7 @@ class Action : public std::enable_shared_from_this<Action> {
   void resume();
   void reload();
   void refresh_catalog();
+  void spread_sequences();
   void kill();
   void set_disabled(bool disabled);
   void shut_down();

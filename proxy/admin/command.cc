@@ -140,6 +140,11 @@ Result<AdminCommand> parse_refresh(Words& words) {
   return with_optional_database(AdminVerb::kRefreshCatalog, words);
 }
 
+Result<AdminCommand> parse_spread(Words& words) {
+  if (words.keyword() != "SEQUENCES") return syntax_error("SPREAD takes SEQUENCES database");
+  return with_database(AdminVerb::kSpreadSequences, "SPREAD SEQUENCES", words);
+}
+
 Result<AdminCommand> parse_kill_client(Words& words) {
   AdminCommand command;
   command.verb = AdminVerb::kKillClient;
@@ -229,6 +234,7 @@ Result<AdminCommand> parse_words(const std::string& verb, Words& words) {
   if (verb == "KILL_CLIENT") return parse_kill_client(words);
   if (verb == "SHUTDOWN") return parse_shutdown(words);
   if (verb == "REFRESH") return parse_refresh(words);
+  if (verb == "SPREAD") return parse_spread(words);
   if (verb == "RELOAD") return simple(AdminVerb::kReload);
   if (verb == "SET") return parse_set(words);
   if (verb == "DEALLOCATE" || verb == "DISCARD") return parse_deallocate(verb, words);
@@ -272,6 +278,8 @@ std::string_view AdminCommand::tag() const {
       return "RELOAD";
     case AdminVerb::kRefreshCatalog:
       return "REFRESH CATALOG";
+    case AdminVerb::kSpreadSequences:
+      return "SPREAD SEQUENCES";
     case AdminVerb::kReconnect:
       return "RECONNECT";
     case AdminVerb::kKill:
@@ -334,6 +342,7 @@ std::string_view admin_help() {
          "\tRESUME [database]\n"
          "\tRELOAD\n"
          "\tREFRESH CATALOG [database]\n"
+         "\tSPREAD SEQUENCES database\n"
          "\tRECONNECT [database]\n"
          "\tWAIT_CLOSE [database]\n"
          "\tKILL [database]\n"

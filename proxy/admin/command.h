@@ -21,6 +21,7 @@ enum class AdminVerb : std::uint8_t {
   kResume,
   kReload,
   kRefreshCatalog,
+  kSpreadSequences,
   kReconnect,
   kKill,
   kKillClient,

@@ -37,12 +37,22 @@ Result<ShardCatalog> read_shard_catalog(const ControlTarget& target,
   }
   CatalogReader reader;
   std::vector<std::string_view> views;
-  for (const CatalogQuery& query : kCatalogQueries) {
-    const auto rows = connection->query(query.sql);
+  const auto ask = [&](std::string_view sql,
+                       Status (CatalogReader::*add)(CatalogReader::Row)) -> Status {
+    const auto rows = connection->query(sql);
     if (!rows) return rows.error();
     for (const ControlConnection::Row& row : *rows) {
       views.assign(row.begin(), row.end());
-      if (const Status added = (reader.*query.add)(views); !added) return added.error();
+      if (const Status added = (reader.*add)(views); !added) return added.error();
+    }
+    return Ok{};
+  };
+  for (const CatalogQuery& query : kCatalogQueries) {
+    if (const Status asked = ask(query.sql, query.add); !asked) return asked.error();
+  }
+  if (const std::string sql = reader.sequences_query(); !sql.empty()) {
+    if (const Status asked = ask(sql, &CatalogReader::add_sequence_row); !asked) {
+      return asked.error();
     }
   }
   return reader.finish();

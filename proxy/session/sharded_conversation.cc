@@ -90,6 +90,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
     const std::size_t step = script_->next;
     if (continue_script() != Verdict::kTaken) return 0;
     keys_.drop();
+    ids_read_ = false;
     // Its answer has come already, or will.
     if (script_ && script_->next == step && !script_->failed) return 0;
   }
@@ -167,6 +168,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
     if (verdict == Verdict::kEnd) return at;
     if (verdict == Verdict::kWait) break;
     keys_.drop();
+    ids_read_ = false;
     at += taken;
   }
   return flush_copy(at);

@@ -171,7 +171,7 @@ class ShardedConversation final : public Conversation,
     // Drops so many of these bytes; returns how many of the client's that are.
     std::size_t consume(std::size_t size);
   };
-  Result<bool> draw_ids(std::size_t count, std::vector<std::int64_t>& out);
+  Result<bool> draw_ids(std::span<const std::string> sources, std::vector<std::int64_t>& out);
   Status want_unique_id_function();
   bool lacks_unique_id_function(const Statement& statement) const;
   void stop_waiting_for_ids();
@@ -302,7 +302,7 @@ class ShardedConversation final : public Conversation,
   GivenMessages given_;
   TimePoint ids_since_{};                // waits for ids, or for the function
   std::optional<Status> ids_installed_;  // the function; not looked at yet
-  bool ids_read_ = false;                // the catalogs have been read since
+  bool ids_read_ = false;                // the catalogs have been read since, for this unit
 
   TimePoint catalog_wait_{};           // since when
   std::uint64_t catalog_awaited_ = 0;  // a generation, see CatalogReport; 0: none

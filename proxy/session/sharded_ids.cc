@@ -6,6 +6,7 @@
 // A unit that waits for servers is looked at again and again, and must be the same each time: what
 // the client's messages have become is kept until they are consumed.
 #include <algorithm>
+#include <map>
 
 #include "protocol/frame_writer.h"
 #include "proxy/database.h"
@@ -63,22 +64,33 @@ void append_bind_with(std::string& out, const BindView& bind, std::span<const st
 
 // --- what is asked of others ---------------------------------------------------------------------
 
-// False: the unit waits for them, as it would for a server.
-Result<bool> ShardedConversation::draw_ids(std::size_t count, std::vector<std::int64_t>& out) {
+// One for each source. False: the unit waits for them, as it would for a server.
+Result<bool> ShardedConversation::draw_ids(std::span<const std::string> sources,
+                                           std::vector<std::int64_t>& out) {
   const auto wake = [worker = &worker_, id = session_.state().id] {
     worker->defer([worker, id] {
       if (Session* session = worker->find_session(id)) session->resume();
     });
   };
   const TimePoint now = worker_.loop().now();
-  auto drawn = worker_.unique_ids().draw(catalog_name(), count, now, out, wake);
-  const bool waits = drawn && !*drawn;
-  if (!waits) {
-    ids_since_ = {};
-  } else if (ids_since_ == TimePoint{}) {
-    ids_since_ = now;
+  std::map<std::string_view, std::vector<std::int64_t>> drawn;
+  for (const std::string& source : sources) drawn[source].push_back(0);
+  for (auto& [source, ids] : drawn) {
+    const std::size_t count = std::exchange(ids, {}).size();
+    const auto given =
+        worker_.unique_ids().draw({catalog_name(), std::string(source)}, count, now, ids, wake);
+    if (given && *given) continue;
+    if (!given) {
+      ids_since_ = {};
+    } else if (ids_since_ == TimePoint{}) {
+      ids_since_ = now;
+    }
+    return given;
   }
-  return drawn;
+  ids_since_ = {};
+  std::map<std::string_view, std::size_t> used;
+  for (const std::string& source : sources) out.push_back(drawn[source][used[source]++]);
+  return true;
 }
 
 // The unit waits until every shard has pgshunt.unique_id(), and that is known.
@@ -90,7 +102,8 @@ Status ShardedConversation::want_unique_id_function() {
     if (std::exchange(ids_read_, true)) {
       ids_read_ = false;
       return Error{sqlstate::kObjectNotInPrerequisiteState,
-                   "pgshunt.unique_id() is installed, but the shards' catalogs do not show it",
+                   "pgshunt.unique_id() is installed and sequences are set apart, but the shards' "
+                   "catalogs do not show it",
                    "SHOW DRIFT on the admin console lists what could not be read."};
     }
     catalog_awaited_ = worker_.proxy().catalog_changed(catalog_name());
@@ -100,7 +113,8 @@ Status ShardedConversation::want_unique_id_function() {
   if (ids_since_ != TimePoint{}) return Ok{};
   ids_since_ = worker_.loop().now();
   worker_.proxy().unique_ids().install(
-      catalog_name(), [&worker = worker_, id = session_.state().id](const Status& installed) {
+      catalog_name(), false,
+      [&worker = worker_, id = session_.state().id](const Status& installed) {
         worker.post([id, installed](Worker& here) {
           Session* session = here.find_session(id);
           Conversation* conversation = session ? session->conversation() : nullptr;
@@ -134,7 +148,7 @@ ShardedConversation::Verdict ShardedConversation::make_values(const Route& route
     return asked ? Verdict::kWait : refuse(asked.error());
   }
   std::vector<std::int64_t> values;
-  const auto drawn = draw_ids(route.made.size(), values);
+  const auto drawn = draw_ids(route.made, values);
   if (!drawn) return refuse(drawn.error());
   if (!*drawn) return Verdict::kWait;
   const std::string_view text = router_.with_values(values);
@@ -169,6 +183,7 @@ Status ShardedConversation::place_values(Statement& statement) {
   }
   statement.client_parameters = static_cast<std::uint16_t>(made->first - 1);
   statement.made_values = static_cast<std::uint16_t>(made->sources.size());
+  statement.sources = made->sources;
   statement.written = std::exchange(statement.text, made->text);
   auto placed = router_.prepare(statement.text, statement.types, router_session());
   if (!placed) return placed.error();
@@ -193,6 +208,7 @@ Result<StatementPtr> ShardedConversation::with_current_values(std::string_view n
   Statement fresh = *statement;
   if (!fresh.written.empty()) fresh.text = std::exchange(fresh.written, {});
   fresh.made_values = 0;
+  fresh.sources.clear();
   fresh.settings = session_.state().parse_settings();
   fresh.conforming_strings = session_.standard_conforming_strings();
   auto plan = router_.prepare(fresh.text, fresh.types, router_session());
@@ -213,7 +229,10 @@ Result<StatementPtr> ShardedConversation::with_current_values(std::string_view n
 }
 
 bool ShardedConversation::lacks_unique_id_function(const Statement& statement) const {
-  return statement.plan && statement.plan->data().unique_ids && !router_.topology().unique_ids;
+  if (!statement.plan) return false;
+  const StatementPlanData& plan = statement.plan->data();
+  if (plan.epoch != router_.topology().epoch) return false;  // looked at again when it is bound
+  return plan.sequences_apart || (plan.unique_ids && !router_.topology().unique_ids);
 }
 
 // The messages become given_, with values in those Binds whose statements want some: all of them,
@@ -232,11 +251,12 @@ std::optional<Status> ShardedConversation::give_values_to_batch(std::string_view
     std::size_t values = 0;
   };
   std::vector<Taken> messages;
-  std::size_t count = 0;
+  std::vector<std::string> sources;
   std::optional<Error> error;
   for (std::size_t at = 0; at < batch.size() && !error;) {
     FrameHeader header;
     read_frame_header(batch.substr(at), kMaxBodySize, header);
+    std::span<const std::string> made;
     Taken message{batch.substr(at, header.frame_size()), std::nullopt, 0};
     const std::string_view body = message.frame.substr(kFrameHeaderSize);
     at += message.frame.size();
@@ -254,18 +274,19 @@ std::optional<Status> ShardedConversation::give_values_to_batch(std::string_view
       if (statement && statement->made_values > 0) {
         message.bind = *bind;
         message.values = statement->made_values;
+        made = statement->sources;
         if (bind->values.size() != statement->client_parameters) {
           error = wrong_count(*bind, statement->client_parameters);
           break;
         }
       }
     }
-    count += message.values;
+    sources.insert(sources.end(), made.begin(), made.end());
     messages.push_back(std::move(message));
   }
   if (error && messages.empty()) return Status(*error);
   std::vector<std::int64_t> values;
-  const auto drawn = draw_ids(count, values);
+  const auto drawn = draw_ids(sources, values);
   if (!drawn) return Status(drawn.error());
   if (!*drawn) return std::nullopt;
   std::size_t used = 0;

@@ -56,6 +56,7 @@ struct Statement {
   std::string written;
   std::uint16_t client_parameters = 0;
   std::uint16_t made_values = 0;
+  std::vector<std::string> sources;  // as in MadeValues
   // The settings under which it was prepared, see settings_for_parsing(): literals in its text
   // stand for what they meant then.
   NameValuesPtr settings = NameValues::empty();

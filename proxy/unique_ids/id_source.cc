@@ -6,6 +6,7 @@
 
 #include "proxy/log/log.h"
 #include "proxy/unique_ids/schema.h"
+#include "proxy/unique_ids/spread_sequences.h"
 
 namespace pgshunt {
 namespace {
@@ -54,13 +55,13 @@ void IdSource::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void IdSource::take(const std::string& database, std::size_t count,
+void IdSource::take(const IdSupply& from, std::size_t count,
                     std::function<void(Result<Ids>)> told) {
-  add({database, count, std::move(told), steady_clock::now() + kWaitForShard});
+  add({from, count, false, std::move(told), steady_clock::now() + kWaitForShard});
 }
 
-void IdSource::install(const std::string& database, std::function<void(Status)> told) {
-  add({database, 0, std::move(told), steady_clock::now() + kWaitForShard});
+void IdSource::install(const std::string& database, bool used, std::function<void(Status)> told) {
+  add({{database, {}}, 0, used, std::move(told), steady_clock::now() + kWaitForShard});
 }
 
 void IdSource::add(Job job) {
@@ -96,12 +97,12 @@ bool IdSource::serve(const Job& job) {
     return result || !may_pass(result.error()) || steady_clock::now() > job.deadline;
   };
   if (const auto* told = std::get_if<std::function<void(Status)>>(&job.told)) {
-    const Status installed = install_on_shards(job.database);
+    const Status installed = install_on_shards(job.from.database, job.used);
     if (!settled(installed)) return false;
     (*told)(installed);
     return true;
   }
-  auto ids = take_ids(job.database, job.count);
+  auto ids = take_ids(job.from, job.count);
   if (!settled(ids)) return false;
   std::get<std::function<void(Result<Ids>)>>(job.told)(std::move(ids));
   return true;
@@ -128,23 +129,25 @@ Result<std::vector<ControlTarget>> IdSource::targets_of(const std::string& name)
   return targets;
 }
 
-// From the first shard that has some: it need not be the first one.
-Result<IdSource::Ids> IdSource::take_ids(const std::string& database, std::size_t count) {
-  const auto targets = targets_of(database);
+// Ids from the first shard that has some: it need not be the first one. That has a sequence's
+// numbers.
+Result<IdSource::Ids> IdSource::take_ids(const IdSupply& from, std::size_t count) {
+  const auto targets = targets_of(from.database);
   if (!targets) return targets.error();
   std::optional<Error> error;
   for (const ControlTarget& target : *targets) {
-    auto ids = take_from(database, target, count);
+    auto ids = take_from(from, target, count);
     if (ids) return ids;
-    places_.erase(database);
+    places_.erase(from.database);
     if (!error) error = ids.error();
+    if (!from.sequence.empty()) break;
   }
   return *error;
 }
 
-Result<IdSource::Ids> IdSource::take_from(const std::string& database, const ControlTarget& target,
+Result<IdSource::Ids> IdSource::take_from(const IdSupply& from, const ControlTarget& target,
                                           std::size_t count) {
-  auto place = places_.find(database);
+  auto place = places_.find(from.database);
   if (place == places_.end() || place->second.connection.broken() ||
       !place->second.target.same_place(target)) {
     auto opened = ControlConnection::open(target, kPurpose, kPatience, stopping_);
@@ -152,16 +155,20 @@ Result<IdSource::Ids> IdSource::take_from(const std::string& database, const Con
     // What is taken must outlast whatever is stored with it, on any shard: standbys that have to
     // confirm commits confirm this one too.
     if (const auto set = opened->query("SET synchronous_commit TO on"); !set) return set.error();
-    place = places_.insert_or_assign(database, Place{target, std::move(*opened)}).first;
+    place = places_.insert_or_assign(from.database, Place{target, std::move(*opened)}).first;
   }
-  const auto rows = place->second.connection.query(kTakeIds, {std::to_string(count)});
+  ControlConnection& connection = place->second.connection;
+  const auto rows = from.sequence.empty()
+                        ? connection.query(kTakeIds, {std::to_string(count)})
+                        : connection.query(kTakeNumbers, {std::to_string(count), from.sequence});
   if (!rows) {
-    return place->second.connection.broken() ? rows.error() : unusable(target.shard, rows.error());
+    if (connection.broken() || !from.sequence.empty()) return rows.error();
+    return unusable(target.shard, rows.error());
   }
   Ids ids;
   for (const auto& row : *rows) {
     const auto id = number<std::int64_t>(row.at(0));
-    if (!id || *id <= 0) {
+    if (!id || (*id <= 0 && from.sequence.empty())) {
       return unusable(target.shard, {sqlstate::kInternalError, "what it gives is no id", {}});
     }
     ids.push_back(*id);
@@ -169,7 +176,7 @@ Result<IdSource::Ids> IdSource::take_from(const std::string& database, const Con
   return ids;
 }
 
-Status IdSource::install_on_shards(const std::string& database) {
+Status IdSource::install_on_shards(const std::string& database, bool used) {
   const auto targets = targets_of(database);
   if (!targets) return targets.error();
   std::vector<ControlConnection> connections;
@@ -203,11 +210,22 @@ Status IdSource::install_on_shards(const std::string& database) {
                               {}});
     }
     taken.insert(next);
+    slots[i] = next;
     if (const auto installed = connections[i].query(unique_ids_schema(next)); !installed) {
       return connections[i].broken() ? installed.error() : unusable(shard, installed.error());
     }
     log_event(LogLevel::kInfo, "schema_installed", {.database = database, .shard = shard},
               "pgshunt.unique_id(), slot " + std::to_string(next));
+  }
+  std::vector<ShardSequences> shards;
+  for (std::size_t i = 0; i < connections.size(); ++i) {
+    shards.push_back({(*targets)[i].shard, *slots[i], &connections[i]});
+  }
+  const auto current = snapshots_()->find(database);
+  if (!current || !current->topology) return Ok{};
+  for (const std::string& sequence : sequences_to_spread(*current->topology, used)) {
+    if (const Status spread = spread_sequence(shards, sequence, used); !spread) return spread;
+    log_event(LogLevel::kInfo, "sequence_spread", {.database = database}, sequence);
   }
   return Ok{};
 }

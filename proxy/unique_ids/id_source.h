@@ -21,6 +21,7 @@
 #include "protocol/result.h"
 #include "proxy/control_connection.h"
 #include "proxy/database.h"
+#include "proxy/unique_ids/id_stock.h"
 
 namespace pgshunt {
 
@@ -39,15 +40,18 @@ class IdSource {
 
   // The answer comes on the source's thread: `count` ids that are nobody else's; or the error, when
   // that lasts, or no shard has answered for ten seconds.
-  void take(const std::string& database, std::size_t count, std::function<void(Result<Ids>)> told);
-  // All shards have the function afterwards, each with a slot of its own. What is known of their
-  // catalogs is to be read anew then.
-  void install(const std::string& database, std::function<void(Status)> told);
+  void take(const IdSupply& from, std::size_t count, std::function<void(Result<Ids>)> told);
+  // All shards have the function afterwards, each with a slot of its own; and sequences of sharded
+  // tables that gave the same numbers on several of them give none twice from then on: those that
+  // have given none yet, or all (`used`). What is known of the shards' catalogs is to be read anew
+  // then.
+  void install(const std::string& database, bool used, std::function<void(Status)> told);
 
  private:
   struct Job {
-    std::string database;
+    IdSupply from;
     std::size_t count = 0;
+    bool used = false;
     std::variant<std::function<void(Result<Ids>)>, std::function<void(Status)>> told;
     std::chrono::steady_clock::time_point deadline;
   };
@@ -60,10 +64,9 @@ class IdSource {
   void add(Job job);
   void run();
   bool serve(const Job& job);
-  Result<Ids> take_ids(const std::string& database, std::size_t count);
-  Result<Ids> take_from(const std::string& database, const ControlTarget& target,
-                        std::size_t count);
-  Status install_on_shards(const std::string& database);
+  Result<Ids> take_ids(const IdSupply& from, std::size_t count);
+  Result<Ids> take_from(const IdSupply& from, const ControlTarget& target, std::size_t count);
+  Status install_on_shards(const std::string& database, bool used);
   Result<std::vector<ControlTarget>> targets_of(const std::string& database) const;
 
   Snapshots snapshots_;

@@ -1,6 +1,7 @@
-// The ids that one worker has in stock. On the worker's thread only.
+// The ids, and numbers of sequences, that one worker has in stock. On the worker's thread only.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -14,19 +15,26 @@
 
 namespace pgshunt {
 
+// Where ids come from.
+struct IdSupply {
+  std::string database;
+  std::string sequence;  // empty: pgshunt.unique_id()
+  friend auto operator<=>(const IdSupply&, const IdSupply&) = default;
+};
+
 class IdStock {
  public:
   using Ids = std::vector<std::int64_t>;
   // Asks the source for so many; the answer goes to arrived().
-  using Order = std::function<void(const std::string& database, std::size_t count)>;
+  using Order = std::function<void(const IdSupply& supply, std::size_t count)>;
 
   explicit IdStock(Order order) : order_(std::move(order)) {}
 
   // Appends `count` ids to `out`. False: there are not so many yet; `wake` is called when it is
   // worth to ask again. An error is that of the last order.
-  Result<bool> draw(const std::string& database, std::size_t count, TimePoint now, Ids& out,
+  Result<bool> draw(const IdSupply& from, std::size_t count, TimePoint now, Ids& out,
                     std::function<void()> wake);
-  void arrived(const std::string& database, Result<Ids> ids, TimePoint now);
+  void arrived(const IdSupply& from, Result<Ids> ids, TimePoint now);
 
  private:
   struct Supply {
@@ -44,10 +52,10 @@ class IdStock {
     std::size_t size() const;
   };
 
-  void order(const std::string& database, Supply& supply, std::size_t missing);
+  void order(const IdSupply& from, Supply& supply, std::size_t missing);
 
   Order order_;
-  std::map<std::string, Supply> supplies_;  // by database
+  std::map<IdSupply, Supply> supplies_;
 };
 
 }  // namespace pgshunt

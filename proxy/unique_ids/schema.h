@@ -30,4 +30,10 @@ inline constexpr std::string_view kTakeIds =
     "(SELECT pg_catalog.pg_logical_emit_message(true, 'pgshunt', 'ids')) AS flushed, "
     "pg_catalog.generate_series(1, $1::pg_catalog.int8)";
 
+// The same of a sequence, the second parameter.
+inline constexpr std::string_view kTakeNumbers =
+    "SELECT pg_catalog.nextval($2::pg_catalog.regclass) FROM "
+    "(SELECT pg_catalog.pg_logical_emit_message(true, 'pgshunt', 'ids')) AS flushed, "
+    "pg_catalog.generate_series(1, $1::pg_catalog.int8)";
+
 }  // namespace pgshunt

@@ -175,11 +175,9 @@ Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
                                           const Query& insert, const Table& table) {
   std::vector<Pin> pins;
   const auto position = key_position(insert, table);
-  if (!position) {
-    if (position.error().code == sqlstate::kFeatureNotSupported) return pins;
-    return position.error();
-  }
-  if (!insert.source) return pins;
+  // A default would make a key there that may be another shard's.
+  if (!position) return position.error();
+  if (!insert.source) return missing_key("INSERT", table);
   const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
   const auto add_value = [&](const Expr& value) {
     if (auto source = key_source_of(value, type, types)) {
@@ -187,7 +185,10 @@ Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
     }
   };
   for (const std::vector<Expr>& row : insert.source->values) {
-    if (*position < row.size()) add_value(row[*position]);
+    if (*position >= row.size() || row[*position].kind == ExprKind::kDefault) {
+      return missing_key("INSERT", table);
+    }
+    add_value(row[*position]);
   }
   if (!insert.source->values.empty() || insert.source->operation != SetOperation::kNone) {
     return pins;

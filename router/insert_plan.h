@@ -20,7 +20,8 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
 KeyUse stored_key_use(const Table& table);
 
 // The same of those rows only whose key can be told, for a statement that runs where its author
-// says. 23502 for a key that is NULL because it is left out.
+// says. 23502 for a key that is NULL because it is left out, 0A000 for one that a default would
+// make.
 Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
                                           const std::vector<std::uint32_t>& types,
                                           const Query& insert, const Table& table);

@@ -538,7 +538,7 @@ class Router::Impl {
   StatementTemplate template_;
   CachedTemplate large_;  // the last one that is not worth keeping
   StatementPlanData text_plan_;
-  RouteHint comment_;  // of the statement being routed
+  RouteHint comment_;                          // of the statement being routed
   TemplateRenderer text_renderer_;             // of text_plan_.made
   const TemplateRenderer* made_by_ = nullptr;  // of the last route of kMakeValues
   std::string literal_;

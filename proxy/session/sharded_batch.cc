@@ -304,9 +304,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kBind: {
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
-        const auto current =
-            with_current_values(bind->statement, under_settings(bind->statement,
-                                                                statement_in(part, bind->statement)));
+        const auto current = with_current_values(
+            bind->statement, under_settings(bind->statement, statement_in(part, bind->statement)));
         if (!current) return fails(current.error(), own_parse != kNone ? own_parse : begin);
         const StatementPtr& statement = *current;
         if (statement && statement->made_values > 0 && given_.empty()) {

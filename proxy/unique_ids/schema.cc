@@ -18,14 +18,14 @@ constexpr std::string_view kBehind = R"sql(::bigint';
 CREATE OR REPLACE FUNCTION pgshunt.unique_id() RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $body$
 SELECT ((pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::bigint - 1735689600) << 32)
-  | ((pg_catalog.nextval('pgshunt.unique_ids') & 8388607) << 9) | pgshunt.shard_slot()
+  | ((pg_catalog.nextval('pgshunt.unique_ids') & 4194303) << 10) | pgshunt.shard_slot()
 $body$;
 COMMIT;
 )sql";
 
 constexpr std::string_view kNotes = R"sql(
 -- pgshunt.unique_id(), for every shard's database. The number in pgshunt.shard_slot() must be another
--- one on each shard: 0 to 511. pgshunt runs this by itself, as the user above, before the first
+-- one on each shard: 0 to 1023. pgshunt runs this by itself, as the user above, before the first
 -- statement that calls the function, and chooses the numbers.
 )sql";
 
@@ -38,7 +38,7 @@ std::string unique_ids_schema(std::uint32_t slot) {
 const std::string_view kUniqueIdsSchemaNotes = kNotes;
 
 const std::string_view kIdSlotQuery = R"sql(
-SELECT pg_catalog.substring(p.prosrc, 'SELECT ([0-9]{1,3})::bigint')
+SELECT pg_catalog.substring(p.prosrc, 'SELECT ([0-9]{1,4})::bigint')
 FROM (SELECT pg_catalog.to_regprocedure('pgshunt.shard_slot()')) f (oid)
 LEFT JOIN pg_catalog.pg_proc p ON p.oid = f.oid
   AND pg_catalog.to_regprocedure('pgshunt.unique_id()') IS NOT NULL)sql";

@@ -9,7 +9,7 @@
 namespace pgshunt {
 
 // Slots are numbers below this.
-inline constexpr std::uint32_t kIdSlots = 512;
+inline constexpr std::uint32_t kIdSlots = 1024;
 
 // Installs it, or gives the shard another slot; several may do so at once. One transaction.
 std::string unique_ids_schema(std::uint32_t slot);

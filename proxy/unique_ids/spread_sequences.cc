@@ -11,7 +11,7 @@ namespace {
 // As many shards may be there, by their slots, before the steps become wider: a sequence of 32 bits
 // has 130 million numbers for each then.
 constexpr std::int64_t kFewShards = 16;
-constexpr std::int64_t kManyShards = 512;
+constexpr std::int64_t kManyShards = 1024;
 
 struct Position {
   std::int64_t increment = 1;

@@ -192,6 +192,8 @@ TEST_F(HintedRoute, RowsAreNotStoredWhereNobodyLooksForThem) {
   EXPECT_EQ(prepared(hint + "INSERT INTO users (id) VALUES ($1)", {here.c_str()}), "w hinted s2");
   EXPECT_EQ(prepared(hint + "INSERT INTO users (id) VALUES ($1)", {away.c_str()}), refused);
   EXPECT_EQ(route(hint + "INSERT INTO users (name) VALUES ('x')").substr(0, 5), "23502");
+  EXPECT_EQ(route(hint + "INSERT INTO users (id) VALUES (DEFAULT)").substr(0, 5), "23502");
+  EXPECT_EQ(route(hint + "INSERT INTO users DEFAULT VALUES").substr(0, 5), "23502");
   EXPECT_EQ(route(hint + "UPDATE users SET id = 5").substr(0, 5), "0A000");
   const auto copy = router_.route(hint + "COPY users (id) FROM STDIN");
   ASSERT_TRUE(copy);

@@ -261,15 +261,17 @@ def test_missing_tables_are_made_through_the_proxy(world):
     """Declared, but not there yet: how a new cluster begins. And how a shard that lacks one is mended."""
     on(world.servers[0], "DROP TABLE items, kinds")
     on(world.servers[1], "DROP TABLE items, kinds")
-    assert {what for what, _, _ in world.refresh()} >= {"public.items", "public.kinds"}
+    assert {what for what, _, _ in world.refresh()} >= {"table public.items", "table public.kinds"}
     world.refused("SELECT name FROM items")
     world.run(TABLES)
+    alike(world)  # what others do is seen a moment later
     assert world.run(f"INSERT INTO items (id) VALUES ({world.low[0]}), ({world.high[0]})") == 2
     assert len(world.run("SELECT * FROM items")) == 2
     on(world.servers[1], "DROP TABLE kinds")
     world.refresh()
     world.refused("INSERT INTO kinds VALUES ('a', 'b')")
     world.run("CREATE TABLE IF NOT EXISTS kinds (code text PRIMARY KEY, name text)")
+    alike(world)
     assert world.run("INSERT INTO kinds VALUES ('a', 'b')") == 1
     assert [server.execute("SELECT * FROM kinds", dbname="app") for server in world.servers] == [[("a", "b")]] * 2
 

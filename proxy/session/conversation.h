@@ -13,6 +13,11 @@
 
 namespace pgshunt {
 
+// What a statement reads whose client has canceled it.
+inline Error canceled_by_user() {
+  return {sqlstate::kQueryCanceled, "canceling statement due to user request", {}};
+}
+
 class Conversation {
  public:
   virtual ~Conversation() = default;

@@ -78,6 +78,7 @@ void CopyFanOut::cancel_on_server(const Source& source) {
 }
 
 void CopyFanOut::cancel() {
+  canceled_ = true;
   for (const Source& source : sources_) cancel_on_server(source);
 }
 

@@ -40,6 +40,7 @@ class CopyFanOut : public BackendDriver {
   // The client's queue is full, or has room again.
   virtual void client_slow(bool) {}
   void cancel();
+  bool canceled() const { return canceled_; }
 
   bool failed() const { return !error_response_.empty(); }
   // For the client.
@@ -103,6 +104,7 @@ class CopyFanOut : public BackendDriver {
   std::string error_response_;
   std::uint64_t error_line_ = 0;
   bool broken_ = false;
+  bool canceled_ = false;
   Error loss_;
   bool done_ = false;
 };

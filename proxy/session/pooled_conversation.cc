@@ -150,7 +150,7 @@ void PooledConversation::deliver_held() {
 
 void PooledConversation::on_cancel() {
   if (link_.waiting()) {
-    give_up_waiting({sqlstate::kQueryCanceled, "canceling statement due to user request", {}});
+    give_up_waiting(canceled_by_user());
   } else {
     link_.cancel_request();
   }

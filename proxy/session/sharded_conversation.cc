@@ -703,7 +703,7 @@ void ShardedConversation::deliver(std::string_view message) {
 }
 
 void ShardedConversation::on_cancel() {
-  const Error canceled{sqlstate::kQueryCanceled, "canceling statement due to user request", {}};
+  const Error canceled = canceled_by_user();
   if (fan_out_) {
     fan_out_->cancel();
   } else if (keys_.waiting()) {

@@ -41,6 +41,8 @@ void ShardedConversation::give_up_keys(const Error& error) {
 }
 
 void ShardedConversation::on_copy_wants_keys(CopyIn& copy) {
+  // Its servers hear of that only with their next rows, and there will be none.
+  if (copy.canceled()) return copy.give_up(canceled_by_user());
   const Status asked = keys_.ask(copy.lookups());
   if (!asked) copy.give_up(asked.error());
 }

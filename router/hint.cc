@@ -1,11 +1,13 @@
 #include "router/hint.h"
 
+#include <cstring>
+
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
 namespace {
 
-constexpr std::string_view kMark = "pgshunt:";
+constexpr std::string_view kMark = "pgshunt";
 
 Error malformed(std::string message) {
   return {sqlstate::kInvalidParameterValue, std::move(message),
@@ -79,7 +81,15 @@ class HintReader {
   std::size_t at_ = 0;
 };
 
-// `gap` is white space and comments.
+// What follows "pgshunt:" at the beginning of a comment; nothing in any other.
+std::optional<std::string_view> behind_mark(std::string_view comment) {
+  if (!word_is(comment.substr(0, kMark.size()), kMark)) return std::nullopt;
+  comment = trim_sql_space(comment.substr(kMark.size()));
+  if (!comment.starts_with(':')) return std::nullopt;
+  return comment.substr(1);
+}
+
+// `gap` is white space, semicolons and comments.
 Status read_gap(std::string_view gap, RouteHint& out) {
   std::size_t at = 0;
   while (at + 1 < gap.size()) {
@@ -98,8 +108,9 @@ Status read_gap(std::string_view gap, RouteHint& out) {
           --depth, ++at;
       }
       const std::string_view inside = trim_sql_space(gap.substr(begin, at - 2 - begin));
-      if (!inside.starts_with(kMark)) continue;
-      const Status read = HintReader(inside.substr(kMark.size())).read(out);
+      const auto settings = behind_mark(inside);
+      if (!settings) continue;
+      const Status read = HintReader(*settings).read(out);
       if (!read) return read.error();
     } else {
       ++at;
@@ -146,18 +157,34 @@ std::string hint_words(const RouteHint& hint) {
   return out;
 }
 
+bool may_have_hint(std::string_view sql) {
+  const auto is_edge = [](char c) { return c == ';' || is_space(c); };
+  while (!sql.empty() && is_edge(sql.front())) sql.remove_prefix(1);
+  while (!sql.empty() && is_edge(sql.back())) sql.remove_suffix(1);
+  if (sql.size() < 4) return false;
+  if (sql.front() == '/' || sql.front() == '-' || sql.ends_with("*/")) return true;
+  for (std::size_t size = sql.size(); size > 1;) {
+    const void* found = memrchr(sql.data(), '-', size);
+    if (found == nullptr) return false;
+    const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - sql.data());
+    if (at > 0 && sql[at - 1] == '-') return true;
+    size = at;
+  }
+  return false;
+}
+
 Status read_comment_hints(std::string_view statement, bool standard_conforming_strings,
                           RouteHint& out) {
-  if (statement.find(kMark) == std::string_view::npos) return Ok{};
   SqlLexer lexer(statement, standard_conforming_strings);
   SqlToken token;
   lexer.next(token);
   if (const Status read = read_gap(statement.substr(0, token.begin), out); !read) {
     return read.error();
   }
-  if (!statement.ends_with("*/")) return Ok{};
   std::size_t end = token.end;
-  for (; token.kind != TokenKind::kEnd; lexer.next(token)) end = token.end;
+  for (; token.kind != TokenKind::kEnd; lexer.next(token)) {
+    if (!lexer.is_symbol(token, ';')) end = token.end;
+  }
   return read_gap(statement.substr(end), out);
 }
 

@@ -42,12 +42,11 @@ inline constexpr std::string_view kHintNames[] = {"shard", "key", "keyspace", "r
 // twice with different values; for a role there is not.
 Status set_hint(std::string_view name, std::string_view value, RouteHint& out);
 
-// Could there be a hint in the text? Looks at its ends only.
-inline bool may_have_hint(std::string_view sql) {
-  return sql.size() > 4 && (sql.front() == '/' || sql.front() == '-' || sql.ends_with("*/"));
-}
+// Could there be a hint in the text? Looks at its ends, and for a line comment, which a hint may
+// stand before.
+bool may_have_hint(std::string_view sql);
 
-// Adds what the comments at both ends of `statement` say; white space around it is trimmed. 22023
+// Adds what the comments at both ends of `statement` say, semicolons and white space aside. 22023
 // for a hint that is not understood.
 Status read_comment_hints(std::string_view statement, bool standard_conforming_strings,
                           RouteHint& out);

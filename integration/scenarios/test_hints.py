@@ -73,6 +73,55 @@ def test_a_comment_says_which_shard(connect, names, keys):
         where(connection, values=[1])
 
 
+@pytest.mark.parametrize("form", ["\n{hint} {sql}", "{sql} {hint};", "{sql} {hint} \n", "{sql}\n{hint} ;\n", "{sql} {hint} -- as-is",
+                                  "-- why\n{hint}{sql}", "{sql} /* PgShunt : shard={name} */"])
+@pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
+def test_wherever_the_comment_stands(connect, names, form, values):
+    connection = connect()
+    for name in names:
+        sql = form.format(hint=f"/* pgshunt: shard={name} */", name=name,
+                          sql="SELECT where_am_i()" + (" WHERE 1 = %s" if values else ""))
+        assert connection.execute(sql, values).fetchone() == (name,)
+
+
+def test_what_was_set_local_is_not_taken_back_halfway(connect, names, keys):
+    connection = connect()
+    for setting, value in (("pgshunt.shard", names[0]), ("timezone", "Asia/Tokyo")):
+        for statement in (f"RESET {setting}", "RESET ALL", f"SET {setting} = DEFAULT"):
+            for values in (None, ()):
+                with pytest.raises(psycopg.errors.FeatureNotSupported, match="SET LOCAL"), connection.transaction():
+                    connection.execute(f"SET LOCAL {setting} = '{value}'")
+                    connection.execute(statement, values)
+    assert len(connection.execute("SELECT id FROM accounts").fetchall()) == transfers.ACCOUNTS
+
+
+def test_discard_all_is_for_every_shard(connect, names):
+    connection, other = connect(), connect()
+    hint = f"/* pgshunt: shard={names[2]} */"
+    connection.execute(f"{hint} SELECT pg_advisory_lock(77)")
+    connection.execute(f"/* pgshunt: shard={names[1]} */ CREATE TEMP TABLE gone (a int)")
+    assert other.execute(f"{hint} SELECT pg_try_advisory_lock(77)").fetchone() == (False,)
+    connection.execute("DISCARD ALL")
+    wait_until(lambda: other.execute(f"{hint} SELECT pg_try_advisory_lock(77)").fetchone()[0])
+    other.execute(f"{hint} SELECT pg_advisory_unlock_all()")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        connection.execute(f"/* pgshunt: shard={names[1]} */ SELECT * FROM gone")
+
+
+def test_who_loses_a_lock_is_told(connect, servers, names):
+    connection = connect()
+    connection.execute(f"/* pgshunt: shard={names[1]} */ SELECT pg_advisory_lock(900)")
+    assert servers[1].execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 900") == [(True,)]
+
+    def told():
+        try:
+            connection.execute("SELECT 2")
+        except psycopg.OperationalError:
+            return True
+        return False
+    wait_until(told, 5)
+
+
 def test_every_shard_of_a_message(proxy, names):
     with psycopg2.connect(host=proxy.host, port=proxy.port, dbname="bank", user=USER, password=PASSWORD) as connection:
         cursor = connection.cursor()

@@ -191,13 +191,14 @@ std::optional<ExplainRequest> read_explain_route(std::string_view sql,
   while (lexer.next(token) && !lexer.is_symbol(token, ')')) {
     ours |= is_word("pgshunt");
     out.json |= is_word("json");
-    // ANALYZE, or ANALYZE and one of PostgreSQL's words for true.
+    // ANALYZE alone, or and one of PostgreSQL's words for true.
     if (!is_word("analyze")) continue;
     SqlLexer ahead = lexer;
     SqlToken value;
     ahead.next(value);
     const std::string_view word = ahead.text(value);
-    out.analyze = !word_is(word, "false") && !word_is(word, "off") && word != "0";
+    out.analyze =
+        word == "," || word == ")" || word_is(word, "true") || word_is(word, "on") || word == "1";
   }
   if (!ours || token.kind == TokenKind::kEnd) return std::nullopt;
   const std::string_view statement = trim_sql_space(sql.substr(token.end));

@@ -42,6 +42,8 @@ class LinkOwner {
   virtual void on_link_request_done(ServerLink& link) = 0;
   // The server's queue has room again.
   virtual void on_link_drained(ServerLink& link) = 0;
+  // DISCARD ALL was done there.
+  virtual void on_link_discarded(ServerLink&) {}
 
  protected:
   ~LinkOwner() = default;
@@ -133,6 +135,9 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // behind is looked for when the server is to be given back. `may_define`: it may change routines.
   void note_driven(std::string_view sql, bool may_define);
   void note_driven(const Statement& statement, bool may_define);
+  // Since the last probe something has run here that may have changed the session's settings
+  // unseen.
+  bool may_have_set() const { return (pin_candidates_ & kEffectOpaque) != 0; }
   // It has driven this link's server: back to normal.
   void take_over_again();
   // ... and has lost it.

@@ -353,6 +353,7 @@ void ServerLink::apply(const CompletionEffect& effect) {
       session_.unlisten_all();
       pins_here_ = kEffectNone;
       session_.set_pins(pool_, kEffectNone);
+      owner_.on_link_discarded(*this);
       break;
     case Verb::kSavepoint:
       settings.savepoint(effect.name);

@@ -135,7 +135,7 @@ std::string ServerLink::state_query() const {
     sql.append(
         " UNION ALL SELECT 'setting', n, v, 's' FROM (SELECT n, "
         "pg_catalog.current_setting(n, true) v FROM pg_catalog.unnest(ARRAY[" +
-        customized + "]) n) x WHERE v <> ''");
+        customized + "]) n) x WHERE v IS NOT NULL");
   }
   return sql;
 }
@@ -157,6 +157,8 @@ void ServerLink::read_state_row(const std::vector<std::string_view>& row) {
       if (known) state.settings.push_back({name, {}});
       return;
     }
+    // A placeholder that nobody has given a value, or that a routine has reset to none.
+    if (!known && row[2].empty() && name.find('.') != name.npos) return;
     // What connect_query sets is everybody's.
     if (!known && lower(pool_.spec().connect_query).find(name) != std::string::npos) return;
     if (row[3] == "u") {

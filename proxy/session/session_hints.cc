@@ -19,14 +19,6 @@ Status add(std::string_view name, std::string_view statement, RouteHint& out) {
   return value ? set_hint(name.substr(kHintSettingPrefix.size()), *value, out) : Status(Ok{});
 }
 
-bool is_local(std::string_view statement) {
-  SqlLexer lexer(statement);
-  SqlToken token;
-  lexer.next(token);
-  lexer.next(token);
-  return word_is(lexer.text(token), "local");
-}
-
 // All but `without`.
 RouteHint read(const NameValues& settings, const ShardTransaction& transaction,
                std::string_view without = {}) {
@@ -106,12 +98,6 @@ Status SessionHints::check(std::string_view name, std::string_view statement,
                  "There are pgshunt.shard, pgshunt.key, pgshunt.keyspace and pgshunt.role."};
   }
   if (statement.empty()) return Ok{};
-  // Which of the two was said last is not kept.
-  if (!transaction.local(name).empty() && !is_local(statement)) {
-    return Error{sqlstate::kFeatureNotSupported,
-                 std::string(name) + " has been SET LOCAL in this transaction",
-                 "Set it LOCAL again, or after the end of the transaction."};
-  }
   RouteHint hint = read(*settings, transaction, name);
   if (name == "pgshunt.shard") hint.key.reset();
   if (name == "pgshunt.key") hint.shard.reset();

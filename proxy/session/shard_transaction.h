@@ -65,6 +65,10 @@ class ShardTransaction {
     }
     return {};
   }
+  bool has_locals() const {
+    return std::any_of(prelude_.begin(), prelude_.end(),
+                       [](const Said& said) { return said.kind == Said::kSetting; });
+  }
   void savepoint(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});
   }

@@ -320,7 +320,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kControl, std::nullopt);
         } else if (!statement->plan) {
           const CompletionEffect& effect = statement->effect;
-          const Status good = check_hint_setting(effect.name, effect.verb, effect.text);
+          const Status good = check_setting(effect.name, effect.verb, effect.text);
           if (!good) return fails(good.error(), own_parse != kNone ? own_parse : begin);
           fits = place(Part::Way::kShard, home_shard());
           part.moves_names |= fits && (effect.name == "search_path" ||

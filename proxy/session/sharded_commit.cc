@@ -81,6 +81,12 @@ void ShardedConversation::on_commit_done(CommitCoordinator& coordinator) {
   std::string& out = worker_.client_out();
   if (after_ == After::kEndTransaction) {
     settle_session(!failed);
+    // What a routine has set stays on a server that has prepared, whatever becomes of it then.
+    for (const auto& each : links_) {
+      if (failed && each && each->held() && each->may_have_set()) {
+        each->forget_server("what a routine may have set was rolled back");
+      }
+    }
     const bool silent = std::exchange(silent_end_, false);
     const std::string end_reply = std::exchange(end_reply_, {});
     finish_transaction(failed);

@@ -221,7 +221,7 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     return say_to_transaction(statement);
   }
   if (is_about_session(statement.verb)) {
-    const Status good = check_hint_setting(statement.name, statement.verb, statement.text);
+    const Status good = check_setting(statement.name, statement.verb, statement.text);
     if (!good) return refuse(good.error());
     return run_on_shard(home_shard(), header, frame, &statement);
   }
@@ -546,6 +546,21 @@ RouterSession ShardedConversation::read_router_session() {
   return out;
 }
 
+// A SET LOCAL is repeated on every shard that joins its transaction; to take it back on all of them
+// is not known here.
+Status ShardedConversation::check_setting(std::string_view name, Verb verb,
+                                          std::string_view statement) {
+  const bool one =
+      (verb == Verb::kSet || verb == Verb::kReset) && !transaction_.local(name).empty();
+  if (transaction_.open() && (one || (verb == Verb::kResetAll && transaction_.has_locals()))) {
+    return Error{sqlstate::kFeatureNotSupported,
+                 (one ? std::string(name) + " has" : std::string("settings have")) +
+                     " been SET LOCAL in this transaction",
+                 "Set it LOCAL again, or after the end of the transaction."};
+  }
+  return check_hint_setting(name, verb, statement);
+}
+
 Status ShardedConversation::check_hint_setting(std::string_view name, Verb verb,
                                                std::string_view statement) {
   if (!is_hint_setting(name)) return Ok{};
@@ -647,7 +662,7 @@ void ShardedConversation::fail_waiting(const Error& error) {
 
 void ShardedConversation::on_link_broken(ServerLink& link, const Error& error,
                                          bool in_transaction) {
-  if (&link != running_ && !transaction_.open()) return;
+  if (&link != running_ && !transaction_.open() && !in_transaction) return;
   if (in_transaction || transaction_.open()) {
     session_.close_with(error);
     return;
@@ -682,6 +697,13 @@ void ShardedConversation::on_link_request_done(ServerLink& link) {
 }
 
 void ShardedConversation::on_link_drained(ServerLink&) { session_.resume(); }
+
+// What the session has left on other shards goes as well.
+void ShardedConversation::on_link_discarded(ServerLink& link) {
+  for (const auto& each : links_) {
+    if (each && each.get() != &link) each->abandon();
+  }
+}
 
 void ShardedConversation::on_client_slow(bool slow) {
   if (fan_out_) fan_out_->client_slow(slow);

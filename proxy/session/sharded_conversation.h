@@ -62,6 +62,7 @@ class ShardedConversation final : public Conversation,
   void on_link_broken(ServerLink& link, const Error& error, bool in_transaction) override;
   void on_link_request_done(ServerLink& link) override;
   void on_link_drained(ServerLink& link) override;
+  void on_link_discarded(ServerLink& link) override;
   void on_fan_out_done(FanOut& fan_out) override;
   void on_keys_found(std::uint64_t question, std::vector<FoundKey> keys) override;
   void on_unique_ids_installed(const Status& installed) override;
@@ -235,6 +236,8 @@ class ShardedConversation final : public Conversation,
   // Good until the next call.
   const RouterSession& router_session();
   RouterSession read_router_session();
+  // May a statement about the session's settings, SHOW among them, be served?
+  Status check_setting(std::string_view name, Verb verb, std::string_view statement);
   // A statement about a setting of the proxy's own (session_hints.h) may say what it says.
   Status check_hint_setting(std::string_view name, Verb verb, std::string_view statement);
   TransactionStatus status() const;

@@ -1,15 +1,31 @@
 // EXPLAIN (PGSHUNT): the route as text. With ANALYZE every shard runs EXPLAIN (ANALYZE) of its
 // part, by the way the part itself would go: in the same order, transaction and commit.
+#include <algorithm>
+#include <iterator>
+
 #include "proxy/database.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
+#include "router/sql_lexer.h"
 
 namespace pgshunt {
 namespace {
 
 // What a statement leaves on its server is looked after on the way that it goes by itself.
 constexpr std::uint32_t kHarmless = kEffectSequenceWrite | kEffectLocalConfig;
+
+// By its first word; EXPLAIN runs others too (CREATE TABLE AS, DECLARE).
+bool is_query(std::string_view statement, bool standard_conforming_strings) {
+  SqlLexer lexer(statement, standard_conforming_strings);
+  SqlToken token;
+  lexer.next(token);
+  constexpr std::string_view kFirst[] = {"select", "with",   "values", "table",
+                                         "insert", "update", "delete", "merge"};
+  return lexer.is_symbol(token, '(') ||
+         std::any_of(std::begin(kFirst), std::end(kFirst),
+                     [&](std::string_view word) { return word_is(lexer.text(token), word); });
+}
 
 }  // namespace
 
@@ -36,8 +52,8 @@ ShardedConversation::Verdict ShardedConversation::explain_statement(const Explai
     unit_done(false);
     return Verdict::kTaken;
   }
-  if (route->copy || route->alike != Alike::kNo || route->move ||
-      (effects & ~kHarmless) != kEffectNone) {
+  if (!is_query(request.statement, session_.standard_conforming_strings()) || route->copy ||
+      route->alike != Alike::kNo || route->move || (effects & ~kHarmless) != kEffectNone) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, and "
                    "nothing that would be left on a server",

@@ -25,7 +25,8 @@ RouteHint read(const NameValues& settings, const ShardTransaction& transaction,
   RouteHint out;
   for (const std::string_view name : kSettings) {
     if (name == without) continue;
-    // What has been checked before cannot fail; what a function has set may, and says nothing.
+    // What has been checked before cannot fail. What a function has set is found out by the
+    // statement that is routed by it, but for a role, which says nothing then.
     if (const std::string_view local = transaction.local(name); !local.empty()) {
       (void)add(name, local, out);
     } else if (const std::string* set = settings.find(name)) {

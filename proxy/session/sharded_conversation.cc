@@ -292,6 +292,10 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
         router_session.search_path = nullptr;
       }
     } else {
+      // EXPLAIN (PGSHUNT) is answered here.
+      if (read_explain_route(statement.text, session_.standard_conforming_strings())) {
+        return begin_script(sql);
+      }
       const auto route = this->route(statement.text, router_session);
       if (!route) return begin_script(sql);
       if (route->kind == RouteKind::kLookup) {

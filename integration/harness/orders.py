@@ -205,7 +205,7 @@ def run(environment, scripts, warehouses, clients, *, seconds=None, transactions
     and serialization failures are tried again, as the specification wants of an application."""
     limit = ["-T", seconds] if seconds else ["-t", transactions]
     command = [BIN / "pgbench", "-n", "-c", clients, "-j", min(clients, 4), *limit, "-M", protocol,
-               "-D", f"warehouses={warehouses}", "--max-tries", 20, "--failures-detailed", *scripts]
+               "-D", f"warehouses={warehouses}", "--max-tries", 100, "--failures-detailed", *scripts]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False,
                           timeout=(seconds or 0) + 120, env={**os.environ, **environment})
     if done.returncode != 0 or "aborted" in done.stderr:

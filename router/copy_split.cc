@@ -6,6 +6,7 @@
 
 #include "protocol/frame.h"
 #include "protocol/frontend.h"
+#include "router/hint_plan.h"
 #include "router/key_location.h"
 #include "router/moment_words.h"
 #include "router/pg_hash.h"
@@ -175,10 +176,7 @@ bool CopySplitter::is_elsewhere(ShardId shard) const {
 }
 
 Error CopySplitter::not_where_hinted(ShardId shard) const {
-  return {sqlstate::kInvalidParameterValue,
-          "the row's shard key belongs to shard \"" + topology_->shards[shard].name +
-              "\", not to \"" + topology_->shards[*plan_->only_shard].name + "\" as the hint says",
-          "Leave the hint out: the key says where the row goes."};
+  return key_not_where_hinted(*topology_, shard, *plan_->only_shard);
 }
 
 // Without a shard to all of them.

@@ -29,14 +29,15 @@ class WriteCheck {
              const std::vector<std::uint32_t>& types, StatementPlanData& out)
       : topology_(topology), path_(path), types_(types), out_(out) {}
 
-  Status add_query(const Query& query) {
+  Status add_query(const Query& query, std::vector<std::string> ctes = {}) {
+    for (const CommonTable& cte : query.with) ctes.push_back(cte.name);
     for (const CommonTable& cte : query.with) {
-      if (const Status ok = add_part(cte.query.get()); !ok) return ok.error();
+      if (const Status ok = add_part(cte.query.get(), ctes); !ok) return ok.error();
     }
     for (const Query* part : {query.left.get(), query.right.get(), query.source.get()}) {
-      if (const Status ok = add_part(part); !ok) return ok.error();
+      if (const Status ok = add_part(part, ctes); !ok) return ok.error();
     }
-    return query.target ? add_target(query, *query.target) : Status(Ok{});
+    return query.target ? add_target(query, *query.target, ctes) : Status(Ok{});
   }
 
   // Of a command that writes, as far as is known, all tables it names.
@@ -51,25 +52,52 @@ class WriteCheck {
   }
 
  private:
-  Status add_part(const Query* query) { return query ? add_query(*query) : Status(Ok{}); }
+  using Names = std::vector<std::string>;
 
-  Status add_target(const Query& query, const TableName& name) {
+  Status add_part(const Query* query, const Names& ctes) {
+    return query ? add_query(*query, ctes) : Status(Ok{});
+  }
+
+  Status add_target(const Query& query, const TableName& name, const Names& ctes) {
     out_.unqualified |= name.schema.empty();
     const auto table = resolve_table(topology_, path_, name);
     if (!table) return Ok{};
     if (const Status ok = check_write_target(*table, name); !ok) return ok.error();
     if (table->placement == TableClass::kReference) return hinted_reference_write(name.name);
+    if (table->placement == TableClass::kUnsharded) return add_home(table->home);
     if (table->placement != TableClass::kSharded) return Ok{};
     for (const Target& assignment : query.assignments) {
       if (assignment.name != table->table->key_column) continue;
       return refusal("a hint does not allow to set the shard key " + quoted(assignment.name),
                      "Delete the row and insert it anew.");
     }
-    if (query.verb != QueryVerb::kInsert) return Ok{};
+    if (query.verb != QueryVerb::kInsert) {
+      add_changed_rows(query, name, ctes);
+      return Ok{};
+    }
     auto pins = told_insert_pins(topology_, types_, query, *table->table);
     if (!pins) return pins.error();
     for (Pin& pin : *pins) out_.pins.push_back(std::move(pin));
     return Ok{};
+  }
+
+  Status add_home(ShardId home) {
+    if (out_.home && *out_.home != home) {
+      return refusal("unsharded tables of different shards cannot be written in one statement",
+                     "Write them one after the other.");
+    }
+    out_.home = home;
+    return Ok{};
+  }
+
+  // What an UPDATE or DELETE says of its target's key, unless there is a table in it that could
+  // have a column of that name and is not known.
+  void add_changed_rows(const Query& query, const TableName& target, const Names& ctes) {
+    TableScope scope(topology_, path_, types_, nullptr);
+    if (!scope.add_target(target) || !scope.add_from(query.from, ctes)) return;
+    if (query.where) scope.add_where(*query.where);
+    scope.resolve_pins();
+    if (const auto& pin = scope.tables().front().pin) out_.pins.push_back(*pin);
   }
 
   const Topology& topology_;
@@ -117,7 +145,7 @@ Result<ShardId> named_shard(const Topology& topology, const std::string& name) {
 // Nothing: the directory knows.
 Result<std::optional<ShardId>> shard_of_key(const Topology& topology, std::uint16_t index,
                                             const std::string& text, const RouterSession& session,
-                                            BindContext& context) {
+                                            BindContext& context, bool stores) {
   const Keyspace& keyspace = topology.keyspaces[index];
   if (keyspace.schema() != nullptr) {
     const auto* placement = keyspace.schema();
@@ -127,6 +155,7 @@ Result<std::optional<ShardId>> shard_of_key(const Topology& topology, std::uint1
   Pin pin;
   pin.keyspace = index;
   pin.key_type = keyspace.key_type;
+  if (stores) pin.use = KeyUse::kStoredUnmodified;
   pin.source.form = KeyInput::Form::kString;
   pin.source.constant = text;
   context.chosen.clear();
@@ -151,6 +180,20 @@ Error hinted_reference_write(std::string_view table) {
                      " to one shard: every shard has a copy",
                  "Leave the hint out, or reset pgshunt.shard and pgshunt.key: it goes to every "
                  "shard then.");
+}
+
+Error key_not_where_hinted(const Topology& topology, ShardId key_shard, ShardId hinted) {
+  return {sqlstate::kInvalidParameterValue,
+          "a row's shard key belongs to shard " + quoted(topology.shards[key_shard].name) +
+              ", not to " + quoted(topology.shards[hinted].name) + " as the hint says",
+          "Leave the hint out: the key says where the row is."};
+}
+
+Error table_not_where_hinted(const Topology& topology, ShardId home, ShardId hinted) {
+  return {sqlstate::kInvalidParameterValue,
+          "the table to be written is on shard " + quoted(topology.shards[home].name) +
+              ", not on " + quoted(topology.shards[hinted].name) + " as the hint says",
+          "Leave the hint out: the table says where it is."};
 }
 
 Status plan_hinted(const Topology& topology, const SqlStatement& statement, const SearchPath* path,
@@ -197,7 +240,8 @@ Status plan_hinted(const Topology& topology, const SqlStatement& statement, cons
 }
 
 Result<std::optional<ShardId>> shard_of_hint(const Topology& topology, const RouteHint& hint,
-                                             const RouterSession& session, BindContext& context) {
+                                             const RouterSession& session, BindContext& context,
+                                             bool stores) {
   std::optional<ShardId> shard;
   if (hint.shard) {
     const auto named = named_shard(topology, *hint.shard);
@@ -207,7 +251,7 @@ Result<std::optional<ShardId>> shard_of_hint(const Topology& topology, const Rou
   if (!hint.key) return shard;
   const auto keyspace = keyspace_of(topology, hint);
   if (!keyspace) return keyspace.error();
-  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, session, context);
+  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, session, context, stores);
   if (!keyed) return keyed.error();
   if (!*keyed || !shard || *shard == **keyed) return *keyed;
   return bad_hint("hints contradict each other: key " + quoted(*hint.key) + " is on shard " +
@@ -224,7 +268,7 @@ Status check_hint(const Topology& topology, const RouteHint& hint) {
   if (!keyspace) return hint.keyspace ? Status(keyspace.error()) : Status(Ok{});
   if (!hint.key) return Ok{};
   BindContext context;
-  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, {}, context);
+  const auto keyed = shard_of_key(topology, *keyspace, *hint.key, {}, context, false);
   // What only the server can tell is seen when it is used.
   if (!keyed && keyed.error().code != sqlstate::kFeatureNotSupported) return keyed.error();
   return Ok{};

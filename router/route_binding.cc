@@ -348,22 +348,33 @@ Result<Route> bind_copy(const Topology& topology, const StatementPlanData& plan,
   return route;
 }
 
-// A row that the statement stores may not be one that nobody would look for there. What only the
-// server could tell of its key is left to the hint's author.
-Status check_stored_keys(const Topology& topology, const StatementPlanData& plan, ShardId shard,
-                         ParameterValues& values, const RouterSession& session,
-                         BindContext& context) {
-  for (const Pin& pin : plan.pins) {
-    context.chosen.clear();
+bool stores_rows(const StatementPlanData& plan) {
+  return plan.copy || std::any_of(plan.pins.begin(), plan.pins.end(),
+                                  [](const Pin& pin) { return pin.use != KeyUse::kCompared; });
+}
+
+// Of a write: the keys that it names must be the hinted shard's. A row that is stored elsewhere
+// nobody would look for there, and one that is to be changed is not there. What only the server
+// could tell of a key is left to the hint's author.
+Status check_keys_of_hinted(const Topology& topology, const StatementPlanData& plan, ShardId shard,
+                            ParameterValues& values, const RouterSession& session,
+                            BindContext& context) {
+  const auto add = [&](const Pin& pin, const KeySource& source) -> Status {
     const Status added =
-        add_source(topology, pin, pin.source, values, session, context, context.chosen);
+        add_source(topology, pin, source, values, session, context, context.chosen);
     if (!added && added.error().code != sqlstate::kFeatureNotSupported) return added.error();
-    if (!added || context.chosen.empty() || context.chosen.front() == shard) continue;
-    return Error{sqlstate::kInvalidParameterValue,
-                 "a row's shard key belongs to shard \"" +
-                     topology.shards[context.chosen.front()].name + "\", not to \"" +
-                     topology.shards[shard].name + "\" as the hint says",
-                 "Leave the hint out: the key says where the row goes."};
+    return Ok{};
+  };
+  context.chosen.clear();
+  for (const Pin& pin : plan.pins) {
+    if (const Status added = add(pin, pin.source); !added) return added.error();
+    if (!pin.more) continue;
+    for (const KeySource& source : *pin.more) {
+      if (const Status added = add(pin, source); !added) return added.error();
+    }
+  }
+  for (const ShardId each : context.chosen) {
+    if (each != shard) return key_not_where_hinted(topology, each, shard);
   }
   return Ok{};
 }
@@ -372,13 +383,17 @@ Result<Route> bind_hinted(const Topology& topology, const StatementPlanData& pla
                           ParameterValues& values, const RouterSession& session,
                           BindContext& context) {
   context.lookups.clear();
-  const auto shard = shard_of_hint(topology, *context.hint, session, context);
+  const bool stores = stores_rows(plan);
+  const auto shard = shard_of_hint(topology, *context.hint, session, context, stores);
   if (!shard) return shard.error();
   Route route;
   route.writes = plan.writes;
   route.hint = context.hint;
+  if (*shard && plan.home && *plan.home != **shard) {
+    return table_not_where_hinted(topology, *plan.home, **shard);
+  }
   if (*shard) {
-    const Status kept = check_stored_keys(topology, plan, **shard, values, session, context);
+    const Status kept = check_keys_of_hinted(topology, plan, **shard, values, session, context);
     if (!kept) return kept.error();
   }
   if (!context.lookups.empty()) {

@@ -387,7 +387,7 @@ class Router::Impl {
     if (!plan.data().hinted) return plan.data().home;
     const RouteHint* hint = hint_of(plan, session);
     if (hint == nullptr) return std::nullopt;
-    const auto shard = shard_of_hint(*topology_, *hint, session, context_);
+    const auto shard = shard_of_hint(*topology_, *hint, session, context_, false);
     return shard ? *shard : std::nullopt;
   }
 

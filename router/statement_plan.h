@@ -60,7 +60,7 @@ struct StatementPlanData {
   std::uint64_t epoch = 0;
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;
-  // A hint says where it runs, when it is bound. Pins are then the keys that it stores.
+  // A hint says where it runs, when it is bound. Pins are then the keys of rows that it writes.
   bool hinted = false;
   bool hint_asked = false;           // there was one; of some statements it decides nothing
   std::optional<RouteHint> comment;  // the hint in the text, if it says where; else the session's

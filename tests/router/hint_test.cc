@@ -7,6 +7,8 @@
 #include <string>
 
 #include "router/hint_plan.h"
+#include "router/key_encoding.h"
+#include "router/key_location.h"
 #include "router/router.h"
 #include "router/statement_plan.h"
 #include "tests/router/topologies.h"
@@ -198,6 +200,102 @@ TEST_F(HintedRoute, RowsAreNotStoredWhereNobodyLooksForThem) {
   const auto copy = router_.route(hint + "COPY users (id) FROM STDIN");
   ASSERT_TRUE(copy);
   EXPECT_EQ(copy->kind, RouteKind::kCopySplit);
+}
+
+// It would find none of them, or one that nobody else finds.
+TEST_F(HintedRoute, RowsAreNotChangedWhereTheyAreNot) {
+  const std::string here = std::to_string(key_on("s2"));
+  const std::string away = std::to_string(key_on("s0"));
+  const std::string hint = "/* pgshunt: shard=s2 */ ";
+  const std::string refused =
+      "22023 a row's shard key belongs to shard \"s0\", not to \"s2\" as the hint says";
+  for (const char* sql :
+       {"UPDATE users SET name = 'x' WHERE id = ", "DELETE FROM users WHERE id = ",
+        "WITH w AS (SELECT 1) UPDATE users u SET name = 'x' FROM posts p, w WHERE u.id = ",
+        "WITH w AS (DELETE FROM users RETURNING 1) DELETE FROM posts WHERE user_id = "}) {
+    EXPECT_EQ(route(hint + sql + here), "w hinted s2") << sql;
+    EXPECT_EQ(route(hint + sql + away), refused) << sql;
+  }
+  EXPECT_EQ(route(hint + "WITH w AS (DELETE FROM users WHERE id = " + away +
+                  " RETURNING 1) SELECT * FROM w"),
+            refused);
+  EXPECT_EQ(route(hint + "DELETE FROM users WHERE id IN (" + here + ", " + away + ")"), refused);
+  EXPECT_EQ(prepared(hint + "DELETE FROM users WHERE id = $1", {here.c_str()}), "w hinted s2");
+  EXPECT_EQ(prepared(hint + "DELETE FROM users WHERE id = $1", {away.c_str()}), refused);
+  EXPECT_EQ(prepared(hint + "DELETE FROM users WHERE id = ANY ($1)", {("{" + away + "}").c_str()}),
+            refused);
+  EXPECT_EQ(route(hint + "EXPLAIN ANALYZE DELETE FROM users WHERE id = " + away), refused);
+  // Nothing is said of the key, or it is a read.
+  for (const char* sql :
+       {"DELETE FROM users WHERE id = 5 OR true", "DELETE FROM users WHERE id > 5",
+        "UPDATE users SET name = 'x' FROM nobody_knows WHERE id = "}) {
+    const std::string text = sql + std::string(std::string_view(sql).ends_with(" ") ? away : "");
+    EXPECT_EQ(route(hint + text), "w hinted s2") << text;
+  }
+  EXPECT_EQ(route(hint + "SELECT * FROM users WHERE id = " + away), "r hinted s2");
+  EXPECT_EQ(route(hint + "EXPLAIN DELETE FROM users WHERE id = " + away), "r hinted s2");
+}
+
+TEST_F(HintedRoute, AnUnshardedTableIsWrittenWhereItIs) {
+  const std::string refused =
+      "22023 the table to be written is on shard \"s1\", not on \"s2\" as the hint says";
+  for (const char* sql : {"INSERT INTO notes VALUES (1)", "UPDATE notes SET id = 1",
+                          "COPY notes FROM STDIN", "DELETE FROM notes"}) {
+    EXPECT_EQ(route("/* pgshunt: shard=s1 */ " + std::string(sql)), "w hinted s1") << sql;
+    EXPECT_EQ(route("/* pgshunt: shard=s2 */ " + std::string(sql)), refused) << sql;
+  }
+  EXPECT_EQ(route("/* pgshunt: shard=s2 */ SELECT * FROM notes"), "r hinted s2");
+}
+
+class HintedDirectory : public ::testing::Test {
+ protected:
+  static std::shared_ptr<const Topology> rooms() {
+    TopologyBuilder builder;
+    for (const char* shard : {"s0", "s1"}) EXPECT_TRUE(builder.add_shard(shard));
+    DirectoryPlacement placement;
+    placement.new_keys = NewKeyPolicy::kHash;
+    EXPECT_TRUE(builder.add_keyspace("rooms", ShardKeyType::kInt8, placement));
+    EXPECT_TRUE(builder.add_sharded_table("public", "rooms", "rooms", "id"));
+    builder.set_columns("public", "rooms", {test_column("id", type_oid::kInt8)});
+    return *builder.build(1);
+  }
+  // The shard, the keys that are asked for ("5+": one may be given a shard), or the SQLSTATE.
+  std::string route(const std::string& sql) {
+    const auto route = router_.route(sql);
+    if (!route) return std::string(route.error().code.view());
+    std::string out;
+    for (const KeyLookup& lookup : route->lookups) {
+      out += encoded_key_text(ShardKeyType::kInt8, lookup.key) + (lookup.assign ? "+" : "?");
+    }
+    return out.empty() ? "s" + std::to_string(route->shards.front()) : out;
+  }
+  void learn(int key, std::optional<ShardId> shard) {
+    const std::string canonical = *parse_key(ShardKeyType::kInt8, std::to_string(key));
+    router_.learn({0, canonical, true},
+                  {shard ? KeyPlace::Kind::kShard : KeyPlace::Kind::kAbsent, shard.value_or(0)});
+  }
+
+  Router router_{rooms()};
+};
+
+TEST_F(HintedDirectory, AKeyIsAskedFor) {
+  EXPECT_EQ(route("/* pgshunt: key=5 */ SELECT f()"), "5?");
+  learn(5, 1);
+  EXPECT_EQ(route("/* pgshunt: key=5 */ SELECT f()"), "s1");
+  EXPECT_EQ(route("/* pgshunt: key=5 */ DELETE FROM rooms WHERE id = 6"), "6?");
+  learn(6, 0);
+  EXPECT_EQ(route("/* pgshunt: key=5 */ DELETE FROM rooms WHERE id = 6"), "22023");
+  EXPECT_EQ(route("/* pgshunt: key=7 */ SELECT f()"), "7?");
+  learn(7, std::nullopt);
+  EXPECT_EQ(route("/* pgshunt: key=7 */ SELECT f()"), "22023");
+}
+
+TEST_F(HintedDirectory, ANewKeyIsGivenAShardByWhatStoresRows) {
+  EXPECT_EQ(route("/* pgshunt: key=5 */ DELETE FROM rooms"), "5?");
+  EXPECT_EQ(route("/* pgshunt: key=5 */ INSERT INTO rooms (id) VALUES (5)"), "5+");
+  EXPECT_EQ(route("/* pgshunt: key=5 */ COPY rooms (id) FROM STDIN"), "5+");
+  learn(5, 1);
+  EXPECT_EQ(route("/* pgshunt: key=5 */ INSERT INTO rooms (id) VALUES (5)"), "s1");
 }
 
 TEST_F(HintedRoute, PlansWithAndWithoutAHintAreApart) {

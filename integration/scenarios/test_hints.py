@@ -42,15 +42,7 @@ def keys(servers):
 
 @pytest.fixture
 def connect(proxy):
-    made = []
-
-    def connect(database="bank", **more):
-        made.append(psycopg.connect(host=proxy.host, port=proxy.port, dbname=database, user=USER,
-                                    password=PASSWORD, autocommit=True, **more))
-        return made[-1]
-    yield connect
-    for connection in made:
-        connection.close()
+    yield from transfers.connections(proxy)
 
 
 def where(connection, hint="", values=None, **more):

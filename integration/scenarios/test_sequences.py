@@ -6,6 +6,7 @@ import threading
 import psycopg
 import pytest
 
+import made_values
 from applications import BUCKET, BUCKETS
 
 USER, DATABASE = "counter", "counting"
@@ -22,35 +23,14 @@ TABLES = (
 
 
 def configuration(servers, buckets=BUCKETS):
-    keyspace = {"name": "customers", "type": "bigint"}
-    if buckets:
-        keyspace["buckets"] = [{"from": first, "to": last, "shard": server.name}
-                               for server, (first, last) in zip(servers, buckets)]
-    return {
-        "pgshunt": {"auth_type": "trust", "workers": 2, "admin_users": [USER]},
-        "users": {USER: {"password": USER}},
-        "databases": {DATABASE: {
-            "shards": [{"name": server.name, "host": server.host, "port": server.port, "dbname": DATABASE}
-                       for server in servers],
-            "keyspaces": [keyspace],
-            "tables": [{"name": name, "keyspace": "customers", "key": key} for name, key in KEYS.items()]
-                      + [{"name": "kinds", "reference": True}]}},
-    }
-
-
-def create(servers):
-    for server in servers:
-        if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (USER,)):
-            server.create_user(USER, USER)
-        server.create_database(DATABASE, USER)
-        server.execute(f"GRANT CREATE ON SCHEMA public TO {USER}", dbname=DATABASE)
+    return made_values.configuration(servers, DATABASE, USER, "customers", KEYS, buckets=buckets)
 
 
 @pytest.fixture
 def world(make_postgres, make_proxy):
     """Three shards of the test's own, a proxy, and the tables made through it."""
     servers = [make_postgres(f"counting{number}") for number in range(3)]
-    create(servers)
+    made_values.create(servers, DATABASE, USER)
     proxy = make_proxy(configuration(servers))
     with connect(proxy) as client:
         for table in TABLES:
@@ -176,7 +156,7 @@ def test_what_would_be_of_one_shard_is_refused(world):
 def test_sequences_that_collide_are_named_and_can_be_spread(make_postgres, make_proxy):
     """A cluster whose shards count each for itself."""
     servers = [make_postgres(f"colliding{number}") for number in range(3)]
-    create(servers)
+    made_values.create(servers, DATABASE, USER)
     for server in servers:
         server.psql(f"SET ROLE {USER};" + ";".join(TABLES), DATABASE)
         server.execute("INSERT INTO orders (customer, note) SELECT 1, 'past' FROM generate_series(1, 10)",
@@ -202,7 +182,7 @@ def test_sequences_that_collide_are_named_and_can_be_spread(make_postgres, make_
 def test_sequences_of_somebody_else(make_postgres, make_proxy):
     """The proxy may not change them, and says so."""
     servers = [make_postgres(f"foreign{number}") for number in range(2)]
-    create(servers)
+    made_values.create(servers, DATABASE, USER)
     for server in servers:
         server.execute(";".join(TABLES), dbname=DATABASE)
         server.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {USER}", dbname=DATABASE)

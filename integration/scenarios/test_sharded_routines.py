@@ -6,7 +6,7 @@ import pytest
 
 import transfers
 from harness import wait_until
-from transfers import PASSWORD, USER, keys_by_shard
+from transfers import USER, keys_by_shard
 
 DATABASE = "routine_bank"
 ROUTINES = """
@@ -47,15 +47,7 @@ def keys(servers):
 
 @pytest.fixture
 def connect(proxy):
-    made = []
-
-    def connect(**more):
-        made.append(psycopg.connect(host=proxy.host, port=proxy.port, dbname="bank", user=USER, password=PASSWORD,
-                                    autocommit=True, **more))
-        return made[-1]
-    yield connect
-    for connection in made:
-        connection.close()
+    yield from transfers.connections(proxy)
 
 
 def timezones(connection, keys):

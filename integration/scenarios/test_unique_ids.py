@@ -10,6 +10,7 @@ import asyncpg
 import psycopg
 import pytest
 
+import made_values
 from applications import BUCKET, BUCKETS
 from harness import wait_until
 
@@ -27,33 +28,12 @@ KEYS = {"things": "id", "parts": "thing", "orders": "id", "unique_id": "unique_i
 
 
 def configuration(servers, dbname=DATABASE, buckets=BUCKETS):
-    keyspace = {"name": "things", "type": "bigint"}
-    if buckets:
-        keyspace["buckets"] = [{"from": first, "to": last, "shard": server.name}
-                               for server, (first, last) in zip(servers, buckets)]
-    return {
-        "pgshunt": {"auth_type": "trust", "workers": 2, "admin_users": [USER], "server_login_retry": 0.1},
-        "users": {USER: {"password": USER}},
-        "databases": {DATABASE: {
-            "shards": [{"name": server.name, "host": server.host, "port": server.port, "dbname": dbname}
-                       for server in servers],
-            "keyspaces": [keyspace],
-            "tables": [{"name": name, "keyspace": "things", "key": key} for name, key in KEYS.items()]
-                      + [{"name": "kinds", "reference": True}]}},
-    }
-
-
-def create(servers):
-    for server in servers:
-        if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (USER,)):
-            server.create_user(USER, USER)
-        server.create_database(DATABASE, USER)
-        server.execute(f"GRANT CREATE ON SCHEMA public TO {USER}", dbname=DATABASE)
+    return made_values.configuration(servers, DATABASE, USER, "things", KEYS, dbname=dbname, buckets=buckets, server_login_retry=0.1)
 
 
 @pytest.fixture(scope="module")
 def servers(shards):
-    create(shards)
+    made_values.create(shards, DATABASE, USER)
     return shards
 
 
@@ -400,7 +380,7 @@ def test_two_proxies_one_of_them_killed(make_proxy, proxies, servers):
 def test_shards_are_killed_and_copied(make_postgres, make_proxy):
     """A shard that falls back, or is another's copy, gives no id again."""
     servers = [make_postgres(f"ids{number}") for number in range(3)]
-    create(servers)
+    made_values.create(servers, DATABASE, USER)
     proxy = make_proxy(configuration(servers, buckets=None))
     with connect(proxy) as client:
         for table in TABLES:
@@ -428,7 +408,7 @@ def test_shards_are_killed_and_copied(make_postgres, make_proxy):
 
 def test_without_the_right_to_install_it_says_what_to_do(make_postgres, make_proxy):
     servers = [make_postgres(f"bare{number}") for number in range(2)]
-    create(servers)
+    made_values.create(servers, DATABASE, USER)
     for server in servers:
         server.execute(f"ALTER DATABASE {DATABASE} OWNER TO postgres")
     proxy = make_proxy(configuration(servers, buckets=None))

@@ -5,6 +5,7 @@ import collections
 import random
 import threading
 
+import psycopg
 import psycopg2
 from psycopg2 import errorcodes
 
@@ -58,6 +59,19 @@ def config(servers, database, *, databases=None, **general):
         "users": {USER: {"password": PASSWORD}, "admin": {}},
         "databases": {"bank": sharded(servers, database), **(databases or {})},
     }
+
+
+def connections(proxy):
+    """Of a fixture: makes connections, and closes them at its end."""
+    made = []
+
+    def connect(database="bank", **more):
+        made.append(psycopg.connect(host=proxy.host, port=proxy.port, dbname=database, user=USER, password=PASSWORD,
+                                    autocommit=True, **more))
+        return made[-1]
+    yield connect
+    for connection in made:
+        connection.close()
 
 
 def keys_by_shard(server):

@@ -157,7 +157,7 @@ void ServerLink::read_state_row(const std::vector<std::string_view>& row) {
       if (known) state.settings.push_back({name, {}});
       return;
     }
-    // A placeholder that nobody has given a value, or that a routine has reset to none.
+    // A customized setting without a value, or that a routine has reset to none.
     if (!known && row[2].empty() && name.find('.') != name.npos) return;
     // What connect_query sets is everybody's.
     if (!known && lower(pool_.spec().connect_query).find(name) != std::string::npos) return;

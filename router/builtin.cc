@@ -409,6 +409,30 @@ FunctionClass classify_builtin(std::string_view name) {
   return FunctionClass::kUnknown;
 }
 
+struct BuiltinType {
+  std::string_view name;
+  std::uint32_t oid;
+};
+
+constexpr std::array kTypes = {
+    BuiltinType{"int2", type_oid::kInt2},
+    BuiltinType{"int4", type_oid::kInt4},
+    BuiltinType{"int8", type_oid::kInt8},
+    BuiltinType{"text", type_oid::kText},
+    BuiltinType{"varchar", type_oid::kVarchar},
+    BuiltinType{"uuid", type_oid::kUuid},
+    BuiltinType{"bytea", type_oid::kBytea},
+    BuiltinType{"numeric", type_oid::kNumeric},
+    BuiltinType{"date", type_oid::kDate},
+    BuiltinType{"timestamp", type_oid::kTimestamp},
+    BuiltinType{"timestamptz", type_oid::kTimestamptz},
+    BuiltinType{"float4", type_oid::kFloat4},
+    BuiltinType{"float8", type_oid::kFloat8},
+    BuiltinType{"bool", type_oid::kBool},
+    BuiltinType{"bpchar", type_oid::kBpchar},
+    BuiltinType{"time", type_oid::kTime},
+};
+
 }  // namespace
 
 FunctionClass classify_function(const Topology& topology, Names names) {
@@ -460,32 +484,17 @@ bool is_builtin_operator(Names names) { return contains(kOperators, builtin_name
 
 std::optional<std::uint32_t> builtin_type_oid(Names names) {
   const std::string_view name = builtin_name(names);
-  struct Entry {
-    std::string_view name;
-    std::uint32_t oid;
-  };
-  constexpr std::array kTypes = {
-      Entry{"int2", type_oid::kInt2},
-      Entry{"int4", type_oid::kInt4},
-      Entry{"int8", type_oid::kInt8},
-      Entry{"text", type_oid::kText},
-      Entry{"varchar", type_oid::kVarchar},
-      Entry{"uuid", type_oid::kUuid},
-      Entry{"bytea", type_oid::kBytea},
-      Entry{"numeric", type_oid::kNumeric},
-      Entry{"date", type_oid::kDate},
-      Entry{"timestamp", type_oid::kTimestamp},
-      Entry{"timestamptz", type_oid::kTimestamptz},
-      Entry{"float4", type_oid::kFloat4},
-      Entry{"float8", type_oid::kFloat8},
-      Entry{"bool", type_oid::kBool},
-      Entry{"bpchar", type_oid::kBpchar},
-      Entry{"time", type_oid::kTime},
-  };
-  for (const Entry& entry : kTypes) {
-    if (entry.name == name) return entry.oid;
+  for (const BuiltinType& type : kTypes) {
+    if (type.name == name) return type.oid;
   }
   return std::nullopt;
+}
+
+std::string_view builtin_type_name(std::uint32_t oid) {
+  for (const BuiltinType& type : kTypes) {
+    if (type.oid == oid) return type.name;
+  }
+  return {};
 }
 
 bool is_oid_type(Names names) {

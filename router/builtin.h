@@ -44,6 +44,8 @@ bool is_builtin_operator(std::span<const std::string> names);
 // OID of a built-in type that a key may have or be compared with, by the name the grammar gives it
 // ("int8" for bigint), with or without pg_catalog.
 std::optional<std::uint32_t> builtin_type_oid(std::span<const std::string> names);
+// The way back, without pg_catalog; empty for other types.
+std::string_view builtin_type_name(std::uint32_t oid);
 
 // regclass, regtype, ...: values are OIDs, which differ from shard to shard.
 bool is_oid_type(std::span<const std::string> names);

@@ -1,45 +1,8 @@
 #include "router/clause_text.h"
 
-#include "router/sql_lexer.h"
+#include "router/outer_tokens.h"
 
 namespace pgshunt {
-namespace {
-
-// Tokens outside of all parentheses, with the one before. LIMIT, OFFSET, FETCH, FOR, FROM and ORDER
-// are reserved: outside of parentheses they can only be clauses or, after a dot or AS, names.
-class OuterTokens {
- public:
-  explicit OuterTokens(std::string_view sql) : lexer_(sql) {}
-
-  bool next() {
-    before_ = token_;
-    while (lexer_.next(token_)) {
-      if (token_.kind == TokenKind::kUnterminated) return false;
-      if (lexer_.is_symbol(token_, '(') || lexer_.is_symbol(token_, '[')) ++depth_;
-      if (lexer_.is_symbol(token_, ')') || lexer_.is_symbol(token_, ']')) --depth_;
-      if (depth_ == 0) return true;
-    }
-    return false;
-  }
-
-  bool is_keyword(std::string_view lower) const {
-    return token_.kind == TokenKind::kIdentifier && word_is(lexer_.text(token_), lower) &&
-           !lexer_.is_symbol(before_, '.') &&
-           !(before_.kind == TokenKind::kIdentifier && word_is(lexer_.text(before_), "as"));
-  }
-  bool is_symbol(char symbol) const { return lexer_.is_symbol(token_, symbol); }
-  const SqlToken& token() const { return token_; }
-  // Just past the outer token before this one; of a parenthesis, its closing one.
-  std::size_t end_before() const { return before_.end; }
-
- private:
-  SqlLexer lexer_;
-  SqlToken token_;
-  SqlToken before_;
-  int depth_ = 0;
-};
-
-}  // namespace
 
 std::optional<SelectClauses> find_clauses(std::string_view sql, std::size_t first_table) {
   SelectClauses out;

@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "router/insert_plan.h"
+#include "router/outer_tokens.h"
 #include "router/refusal.h"
-#include "router/sql_lexer.h"
+#include "router/sql_text.h"
 
 namespace pgshunt {
 namespace {
@@ -12,19 +13,6 @@ namespace {
 Error refused(const Table& table, const std::string& why) {
   return refusal("UPDATE may not set the shard key " + quoted(table.key_column) + ": " + why,
                  "Delete the row and insert it anew.");
-}
-
-std::string identifier(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out.append(c == '"' ? 2 : 1, c);
-  return out += '"';
-}
-
-// In E'...', which reads alike under either standard_conforming_strings.
-void append_literal(std::string& out, std::string_view value) {
-  out += "E'";
-  for (const char c : value) out.append(c == '\'' || c == '\\' ? 2 : 1, c);
-  out += '\'';
 }
 
 // The text without what is behind its last token, and where RETURNING begins in it: at the end, if
@@ -35,20 +23,14 @@ struct Cut {
 };
 
 std::optional<Cut> find_returning(std::string_view sql, bool expected) {
-  SqlLexer lexer(sql);
+  OuterTokens tokens(sql);
   Cut out;
   std::size_t found = 0;
-  int depth = 0;
-  SqlToken last;
-  for (SqlToken token; lexer.next(token); last = token) {
-    if (lexer.is_symbol(token, '(')) ++depth;
-    if (lexer.is_symbol(token, ')')) --depth;
-    if (lexer.is_symbol(token, ';')) continue;
-    out.end = token.end;
-    const bool label = lexer.is_symbol(last, '.') || word_is(lexer.text(last), "as");
-    if (depth != 0 || label || token.kind != TokenKind::kIdentifier) continue;
-    if (!word_is(lexer.text(token), "returning")) continue;
-    out.returning = token.begin;
+  while (tokens.next()) {
+    if (tokens.is_symbol(';')) continue;
+    out.end = tokens.token().end;
+    if (!tokens.is_keyword("returning")) continue;
+    out.returning = tokens.token().begin;
     ++found;
   }
   if (found != (expected ? 1u : 0u)) return std::nullopt;
@@ -116,12 +98,12 @@ Status plan_move(const Topology& topology, std::string_view text, const Query& q
   for (const Column& column : table.columns) {
     if (column.generated) continue;
     if (move->columns++ > 0) columns += ", ";
-    columns += identifier(column.name);
+    columns += quoted_identifier(column.name);
   }
   const TableName& target = *query.target;
-  const std::string name =
-      (target.schema.empty() ? "" : identifier(target.schema) + ".") + identifier(target.name);
-  const std::string alias = target.alias.empty() ? "" : " AS " + identifier(target.alias);
+  const std::string name = (target.schema.empty() ? "" : quoted_identifier(target.schema) + ".") +
+                           quoted_identifier(target.name);
+  const std::string alias = target.alias.empty() ? "" : " AS " + quoted_identifier(target.alias);
   move->insert = "INSERT INTO " + name + alias + " (" + columns + ") OVERRIDING SYSTEM VALUE ";
   move->no_rows = "SELECT " + columns + " FROM " + name + " WHERE false";
   move->remove = "DELETE FROM " + name + " WHERE ctid = ANY (";
@@ -141,7 +123,7 @@ bool MovedRows::add(std::span<const WireValue> values) {
     if (values[i].is_null) {
       values_ += "NULL";
     } else {
-      append_literal(values_, values[i].bytes);
+      append_string_literal(values_, values[i].bytes);
     }
   }
   values_ += ')';

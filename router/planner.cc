@@ -12,6 +12,7 @@
 #include "router/fixed_moments.h"
 #include "router/hint_plan.h"
 #include "router/insert_plan.h"
+#include "router/insert_select.h"
 #include "router/insert_split.h"
 #include "router/made_values.h"
 #include "router/move_plan.h"
@@ -104,6 +105,95 @@ class Planner {
   // --- queries --------------------------------------------------------------------------------
 
   Status plan_query(const SqlStatement& statement) {
+    Status planned = plan_as_it_is(statement);
+    const bool one_shard = planned && plan_.kind == RouteKind::kOneShard;
+    // A key that is left to its default is made for each row.
+    const bool refused = !planned && (planned.error().code == sqlstate::kFeatureNotSupported ||
+                                      planned.error().code == sqlstate::kNotNullViolation);
+    if (!plain_query_ || !statement.query || !(one_shard || refused)) return planned;
+    const Query& query = *statement.query;
+    if (query.verb != QueryVerb::kInsert || !query.source || !query.source->values.empty()) {
+      return planned;
+    }
+    if (one_shard && plan_.several != RouteKind::kOneShard) return planned;
+    auto apart = plan_insert_select(query);
+    if (one_shard) {
+      // Its keys may turn out to be on several shards.
+      if (!apart) return planned;
+      plan_.several = RouteKind::kInsertSelect;
+      plan_.insert_select = std::move(apart->insert_select);
+      return planned;
+    }
+    if (!apart) return apart.error().message.empty() ? planned : apart.error();
+    plan_ = std::move(*apart);
+    return Ok{};
+  }
+
+  // The SELECT and the INSERT of its rows as statements of their own. An Error without a message:
+  // what was said of the whole holds.
+  Result<StatementPlanData> plan_insert_select(const Query& query) {
+    const Error as_said{sqlstate::kFeatureNotSupported, {}, {}};
+    const auto& writes = analysis_.writes();
+    const auto target = std::find_if(writes.begin(), writes.end(),
+                                     [&](const WriteTarget& each) { return each.query == &query; });
+    if (target == writes.end()) return as_said;
+    const ResolvedTable& into = target->table;
+    const Table* table = into.table;
+    if (into.placement == TableClass::kCatalog || into.placement == TableClass::kDerived) {
+      return as_said;
+    }
+    if (into.placement == TableClass::kSharded) {
+      if (const Status ok = check_on_conflict(query, *table); !ok) return ok.error();
+    }
+    auto cut = cut_insert_select(request_.text, query);
+    if (!cut) return as_said;
+    const auto select = parse_statement(cut->select);
+    if (!select) return as_said;
+    PlanRequest request = request_;
+    request.text = cut->select;
+    auto planned = Planner(topology_, request).plan(*select);
+    if (!planned) return planned.error();
+    switch (planned->kind) {
+      case RouteKind::kAnyShard:
+      case RouteKind::kHomeShard:
+      case RouteKind::kOneShard:
+      case RouteKind::kScatter:
+        break;
+      default:
+        return as_said;
+    }
+    cut->select_writes = writes.size() > 1;
+    // One statement fires its triggers once, and may store a row before the one it refers to.
+    cut->in_batches = query.conflict != ConflictAction::kUpdate && table != nullptr &&
+                      !table->columns.empty() && table->move_obstacles.empty();
+    add_column_types(query, table, *cut);
+
+    StatementPlanData out;
+    out.epoch = plan_.epoch;
+    out.search_path = plan_.search_path;
+    out.unqualified = plan_.unqualified;
+    out.kind = RouteKind::kInsertSelect;
+    out.writes = true;
+    out.home = into.placement == TableClass::kUnsharded ? into.home : planned->home;
+    out.insert_select = std::make_shared<const InsertSelect>(std::move(*cut));
+    return out;
+  }
+
+  static void add_column_types(const Query& query, const Table* table, InsertSelect& out) {
+    for (InsertSelect::OpenColumn& open : out.open_columns) {
+      if (table == nullptr) continue;
+      const Column* column = nullptr;
+      if (query.columns.empty()) {
+        if (open.position < table->columns.size()) column = &table->columns[open.position];
+      } else if (open.position < query.columns.size() &&
+                 !query.columns[open.position].subscripted) {
+        column = table->find_column(query.columns[open.position].name);
+      }
+      if (column != nullptr) open.column_type = column->type_oid;
+    }
+  }
+
+  Status plan_as_it_is(const SqlStatement& statement) {
     if (!statement.query) return not_understood(statement);
     const Query& query = *statement.query;
     if (query.verb == QueryVerb::kOther) {

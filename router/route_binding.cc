@@ -149,6 +149,23 @@ Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& pl
                            ParameterValues& values, const RouterSession& session,
                            BindContext& context);
 
+// Rows come from one shard and go to another as text.
+Status check_rows_travel(const RouterSession& session) {
+  if (session.exact_floats && !session.embeds_ascii) return Ok{};
+  return refusal(
+      "rows cannot be moved to another shard under this extra_float_digits or client_encoding",
+      "Reset them.");
+}
+
+Result<Route> bind_insert_select(const StatementPlanData& plan, const RouterSession& session) {
+  if (const Status exact = check_rows_travel(session); !exact) return exact.error();
+  Route route;
+  route.kind = RouteKind::kInsertSelect;
+  route.writes = true;
+  route.insert_select = plan.insert_select;
+  return route;
+}
+
 // The old key's shard is the one chosen: is the new key's another?
 Result<Route> bind_move(const Topology& topology, const StatementPlanData& plan,
                         ParameterValues& values, const RouterSession& session,
@@ -170,11 +187,7 @@ Result<Route> bind_move(const Topology& topology, const StatementPlanData& plan,
   route.shards = context.chosen;
   route.kind = context.chosen.size() == 1 ? RouteKind::kOneShard : RouteKind::kMoveRows;
   if (route.kind == RouteKind::kOneShard) return route;
-  if (!session.exact_floats || session.embeds_ascii) {
-    return refusal(
-        "rows cannot be moved to another shard under this extra_float_digits or client_encoding",
-        "Reset them, or delete the row and insert it anew.");
-  }
+  if (const Status exact = check_rows_travel(session); !exact) return exact.error();
   route.move = plan.move;
   return route;
 }
@@ -215,6 +228,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
     return route;
   }
   if (plan.several == RouteKind::kOneShard) return plan.several_refusal;
+  if (plan.several == RouteKind::kInsertSelect) return bind_insert_select(plan, session);
   if (values.names_a_moment(plan.text_parameters)) return moment_refusal();
   if (plan.several == RouteKind::kScatter) {
     auto scatter = bind_scatter(topology, plan, values, session, context);
@@ -450,6 +464,9 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
     case RouteKind::kWriteShards:
+      break;
+    case RouteKind::kInsertSelect:
+      return bind_insert_select(plan, session);
     case RouteKind::kMoveRows:  // never planned, and
     case RouteKind::kLookup:
     case RouteKind::kMakeValues:

@@ -10,6 +10,7 @@
 #include "router/hint.h"
 #include "router/hint_plan.h"
 #include "router/insert_rows.h"
+#include "router/insert_select.h"
 #include "router/insert_split.h"
 #include "router/made_values.h"
 #include "router/moment_words.h"
@@ -182,14 +183,28 @@ class Router::Impl {
     const bool may_be_rows = status == TemplateStatus::kRows || status == TemplateStatus::kTooLarge;
     const bool rows = may_be_rows && context_.hint == nullptr &&
                       find_insert_rows(statement, session.standard_conforming_strings, rows_);
-    return settled(rows ? route_rows(statement, session)
-                        : route_template(statement, status, session));
+    auto route =
+        settled(rows ? route_rows(statement, session) : route_template(statement, status, session));
+    if (!route || route->kind != RouteKind::kInsertSelect) return route;
+    return with_own_text(std::move(*route), statement, session);
   }
 
  private:
   // What was learned for a statement has served once it is routed.
   Result<Route> settled(Result<Route> route) {
     if (!route || route->kind != RouteKind::kLookup) context_.learned.statement_routed();
+    return route;
+  }
+
+  // What was cut is the template: the statement has literals.
+  static Result<Route> with_own_text(Route route, std::string_view statement,
+                                     const RouterSession& session) {
+    if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    auto cut = read_insert_select(statement);
+    if (!cut) return cut.error();
+    cut->select_writes = route.insert_select->select_writes;
+    cut->in_batches = route.insert_select->in_batches;
+    route.insert_select = std::make_shared<const InsertSelect>(std::move(*cut));
     return route;
   }
 

@@ -22,6 +22,7 @@ namespace pgshunt {
 
 struct CopyPlan;      // router/copy_plan.h
 struct RouteHint;     // router/hint.h
+struct InsertSelect;  // router/insert_select.h
 struct InsertSplit;   // router/insert_split.h
 struct MovePlan;      // router/move_plan.h
 class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
@@ -39,9 +40,11 @@ enum class RouteKind : std::uint8_t {
                  // `shards`, by `move`
   kCopySplit,    // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
   kCopyMerge,    // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
-  kLookup,       // the directory must be asked for `lookups` first; then route it again
-  kMakeValues,   // values must be made first, one for each of `made`; then route with_values().
-                 // None: the shards lack pgshunt.unique_id(); then route it again
+  kInsertSelect,  // rows of `insert_select`'s SELECT, wherever that runs, are to be stored by
+                  // INSERTs of their own
+  kLookup,        // the directory must be asked for `lookups` first; then route it again
+  kMakeValues,    // values must be made first, one for each of `made`; then route with_values().
+                  // None: the shards lack pgshunt.unique_id(); then route it again
 };
 
 // Of a statement that is about tables or the schema, not rows: every shard does the same, and the
@@ -56,7 +59,7 @@ enum class Alike : std::uint8_t {
 struct Route {
   RouteKind kind = RouteKind::kAnyShard;
   bool writes = false;  // anything but a provably read-only SELECT
-  // Ascending; empty for kAnyShard and kLookup. Valid until the router's next call.
+  // Ascending; empty for kAnyShard, kInsertSelect and kLookup. Valid until the router's next call.
   std::span<const ShardId> shards;
   std::span<const KeyLookup> lookups;  // kLookup. Same lifetime.
   // kMakeValues: where each value comes from (router/made_values.h). Valid until the router's next
@@ -85,6 +88,8 @@ struct Route {
   // kMoveRows only; `move` lives as long as it is held.
   std::shared_ptr<const MovePlan> move;
   ShardId move_from = 0;
+  // kInsertSelect only. Valid as long as it is held.
+  std::shared_ptr<const InsertSelect> insert_select;
   // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
   std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.

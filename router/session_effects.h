@@ -74,6 +74,9 @@ enum Effect : std::uint32_t {
   kEffectPrepared = 1u << 13,      // a statement prepared by a function; never read from a text
 };
 
+// What is over with its statement or transaction: nothing has to be remembered of it.
+inline constexpr std::uint32_t kLeavesNothing = kEffectSequenceWrite | kEffectLocalConfig;
+
 // One statement of a (possibly multi-statement) query text. All views point into that text, or, for
 // names, into it or into the scanner's own fold buffer: valid until the scanner's next call.
 struct StatementEffects {

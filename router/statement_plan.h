@@ -17,8 +17,9 @@
 
 namespace pgshunt {
 
-struct MadeValues;  // router/made_values.h
-struct MovePlan;    // router/move_plan.h
+struct InsertSelect;  // router/insert_select.h
+struct MadeValues;    // router/made_values.h
+struct MovePlan;      // router/move_plan.h
 
 // One end of `key = value`: the value that places a table's rows, still to be bound; or of
 // `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
@@ -77,7 +78,8 @@ struct StatementPlanData {
   std::vector<bool> text_parameters;
   // A prepared INSERT of several rows, which may part; pins are those of the rows.
   std::shared_ptr<const InsertSplit> split;
-  std::optional<ShardId> home;           // kOneShard: an unsharded table is involved
+  // kOneShard: an unsharded table is involved. kInsertSelect: where it can be described.
+  std::optional<ShardId> home;
   std::vector<KeyBound> bounds;          // kScatter: every row of the result meets them
   MergeSpec merge;                       // kScatter
   LimitSource limit;                     // kScatter
@@ -89,6 +91,8 @@ struct StatementPlanData {
   std::vector<KeySource> settings;       // names given to set_config()
   std::string shard_text;                // what the shards are to run; empty: the client's own text
   std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
+  // kInsertSelect, and kOneShard with that as `several`.
+  std::shared_ptr<const InsertSelect> insert_select;
   // kMakeValues: nothing else is planned; the text with the values is a statement of its own.
   std::shared_ptr<const MadeValues> made;
   bool sequences_apart = false;  // those of a table's columns have to be set apart first

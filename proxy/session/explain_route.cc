@@ -33,6 +33,8 @@ std::string_view name_of(const Route& route) {
       return "COPY FROM spread over shards";
     case RouteKind::kCopyMerge:
       return "COPY TO from several shards";
+    case RouteKind::kInsertSelect:
+      return "INSERT of rows read by a SELECT";
     case RouteKind::kLookup:
       return "as the directory decides";
     case RouteKind::kMakeValues:
@@ -63,6 +65,8 @@ std::string reason_of(const Route& route) {
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:
       return "rows are on several shards";
+    case RouteKind::kInsertSelect:
+      return "its rows do not stay where they are read";
     case RouteKind::kLookup:
       return "it stores keys that are new to the directory, which gives them a shard when it runs";
     case RouteKind::kMakeValues:

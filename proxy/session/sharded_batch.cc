@@ -12,6 +12,7 @@
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
+#include "router/insert_select.h"
 #include "router/statement_plan.h"
 
 namespace pgshunt {
@@ -351,9 +352,11 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             fits = place(Part::Way::kShard, home_shard());
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
                      route->kind == RouteKind::kWriteShards ||
-                     route->kind == RouteKind::kMoveRows || route->copy) {
+                     route->kind == RouteKind::kMoveRows ||
+                     route->kind == RouteKind::kInsertSelect || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
-            if (part.way == Part::Way::kShard && !part.shard && !part.executes) decided = false;
+            const bool only_parsed = !part.shard || bound.empty();
+            if (part.way == Part::Way::kShard && only_parsed && !part.executes) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
             if (fits) {
               part.copies = route->copy != nullptr;
@@ -364,8 +367,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           }
           if (fits) part.writes |= route->writes;
           if (fits && part.way == Part::Way::kEverywhere) {
-            part.several_write |=
-                route->kind == RouteKind::kWriteShards || route->kind == RouteKind::kMoveRows;
+            part.several_write |= route->kind == RouteKind::kWriteShards ||
+                                  route->kind == RouteKind::kMoveRows ||
+                                  route->kind == RouteKind::kInsertSelect;
           }
         }
         if (fits) {
@@ -654,11 +658,14 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
                    "its Bind",
                    "Send Execute with the Bind, or pin the statement to one key."});
   }
-  if (part.copies && bind->values.size() != prepared->types.size()) {
+  const bool selects = route->kind == RouteKind::kInsertSelect;
+  std::size_t wanted = prepared->types.size();
+  if (selects) wanted = std::max(wanted, uses_of_parameters(prepared->text).size());
+  if ((part.copies || selects) && bind->values.size() != wanted) {
     return refuse({sqlstate::kProtocolViolation,
                    "bind message supplies " + std::to_string(bind->values.size()) +
                        " parameters, but prepared statement \"" + std::string(bind->statement) +
-                       "\" requires " + std::to_string(prepared->types.size()),
+                       "\" requires " + std::to_string(wanted),
                    {}});
   }
   const bool writes = route->kind == RouteKind::kEveryShard;
@@ -681,6 +688,10 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   const bool moves = route->kind == RouteKind::kMoveRows;
   if (moves) {
     if (const auto verdict = begin_move(*route)) return *verdict;
+  }
+  if (selects) {
+    const auto verdict = begin_insert_select(*route, prepared->effect.effects, &*bind, &*prepared);
+    if (verdict) return *verdict;
   }
   if (!acquire(shards)) return Verdict::kWait;
   for (const ShardId shard : shards) note_write(shard, several_write);
@@ -711,6 +722,10 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   plan.result_formats = std::move(formats);
   plan.clients_text = !route->fixes_moment;
 
+  if (selects) {
+    open_select(std::move(plan));
+    return Verdict::kTaken;
+  }
   if (route->split) {
     std::vector<FanOutShare> shares = shares_of(*route, *bind, *prepared, *plan.result_formats);
     plan.row_order.assign(route->row_order.begin(), route->row_order.end());

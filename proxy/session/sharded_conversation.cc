@@ -85,6 +85,8 @@ ShardedConversation::~ShardedConversation() {
 
 std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
+  if (insert_select_ && !fan_out_ && !commit_) continue_insert_select();
+  if (insert_select_) return 0;
   while (script_ && !running_ && !fan_out_ && !copy_ && !commit_) {
     if (keys_.waiting()) return 0;
     const std::size_t step = script_->next;
@@ -258,6 +260,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
                            std::move(texts), std::move(plan));
   }
   if (route->kind == RouteKind::kMoveRows) return move_rows(*route, route->sql);
+  if (route->kind == RouteKind::kInsertSelect) return insert_selected(*route, statement.effects);
   const ShardId shard = shard_of(*route, statement.effects);
   if (route->writes) {
     if (const auto held = hold_write({&shard, 1})) return *held;
@@ -420,6 +423,12 @@ void ShardedConversation::reply(std::string_view tag) {
 }
 
 ShardedConversation::Verdict ShardedConversation::refuse(const Error& error) {
+  if (insert_select_) {
+    std::string complaint;
+    append_error_response(complaint, Severity::kError, error);
+    end_insert_select(true, std::move(complaint));
+    return Verdict::kTaken;
+  }
   if (transaction_.open()) transaction_.fail();
   append_error_response(worker_.client_out(), Severity::kError, error);
   unit_done(true);
@@ -651,7 +660,7 @@ void ShardedConversation::fail_waiting(const Error& error) {
   fitness_since_ = {};
   keys_.drop();
   stop_waiting_for_ids();
-  if (script_) {
+  if (script_ || insert_select_) {
     refuse(error);
     return;
   }
@@ -712,6 +721,10 @@ void ShardedConversation::on_link_discarded(ServerLink& link) {
 void ShardedConversation::on_client_slow(bool slow) {
   if (fan_out_) fan_out_->client_slow(slow);
   if (copy_) copy_->client_slow(slow);
+  if (insert_select_) {
+    insert_select_->client_slow = slow;
+    if (!slow) session_.resume();
+  }
   if (!running_) return;
   if (slow) {
     running_->pause_replies();
@@ -730,6 +743,7 @@ void ShardedConversation::deliver(std::string_view message) {
 
 void ShardedConversation::on_cancel() {
   const Error canceled = canceled_by_user();
+  if (insert_select_) insert_select_->canceled = true;
   if (fan_out_) {
     fan_out_->cancel();
   } else if (keys_.waiting()) {
@@ -743,6 +757,8 @@ void ShardedConversation::on_cancel() {
   } else if (waiting_since() != TimePoint{}) {
     catalog_wait_ = {};
     give_up_waiting(canceled);
+  } else if (insert_select_) {
+    refuse(canceled);
   }
 }
 
@@ -752,7 +768,7 @@ bool ShardedConversation::idle() const {
 }
 
 bool ShardedConversation::idle_in_transaction() const {
-  return transaction_.open() && !running_ && !fan_out_ && !copy_ && !commit_;
+  return transaction_.open() && !running_ && !fan_out_ && !copy_ && !commit_ && !insert_select_;
 }
 
 TimePoint ShardedConversation::waiting_since() const {

@@ -24,6 +24,7 @@
 #include "proxy/session/copy_in.h"
 #include "proxy/session/explain_route.h"
 #include "proxy/session/fan_out.h"
+#include "proxy/session/insert_select_run.h"
 #include "proxy/session/key_inquiry.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session_hints.h"
@@ -111,6 +112,8 @@ class ShardedConversation final : public Conversation,
 
   // EXPLAIN (PGSHUNT), sharded_explain.cc.
   Verdict explain_statement(const ExplainRequest& request, std::uint32_t effects);
+  Verdict explain_insert_select(const ExplainRequest& request, const Route& route,
+                                std::uint32_t effects);
   Verdict analyze_statement(ExplainedRoute explained, const Route& route,
                             std::span<const ShardId> route_shards);
   std::string analyzed_reply(const FanOut& fan_out);
@@ -155,11 +158,36 @@ class ShardedConversation final : public Conversation,
     std::uint64_t rows = 0;
   };
   std::optional<Verdict> begin_move(const Route& route);
+  // May rows be read here and be written elsewhere under the session's settings?
+  Status check_rows_read_as_written() const;
   FanOutPlan plan_of_move() const;
   Verdict move_rows(const Route& route, std::string_view update);
   void continue_move(bool failed, std::string reply, std::uint64_t affected);
   void fail_move(std::string_view what);
   void end_move(bool failed, std::string reply);
+
+  // INSERT ... SELECT whose rows go through the proxy, sharded_inserts.cc.
+  // The client's Bind; null: a simple query.
+  std::optional<Verdict> begin_insert_select(const Route& route, std::uint32_t effects,
+                                             const BindView* bind, const Statement* prepared);
+  Result<Route> route_select(const InsertSelect& statement, const BindView* bind,
+                             const Statement* prepared);
+  Verdict insert_selected(const Route& route, std::uint32_t effects);
+  void open_select(FanOutPlan asked);
+  void continue_insert_select();
+  void insert_select_step_done(const FanOut& fan_out, const std::string& complaint);
+  void fetch_selected();
+  bool name_types();
+  void take_type_names(std::string_view rows);
+  Status prepare_insert();
+  bool fill_batch();
+  bool place_batch();
+  void store_batch();
+  void store_nothing();
+  void send_inserts(std::vector<ServerLink*> links, std::vector<std::string> texts,
+                    FanOutPlan plan);
+  void take_stored(std::string_view reply);
+  void end_insert_select(bool failed, std::string reply);
 
   // Values made for INSERTs, sharded_ids.cc.
   // What the messages at the front of the client's bytes have become with their values; empty: they
@@ -267,8 +295,9 @@ class ShardedConversation final : public Conversation,
   };
   RoutedUnder routed_under_;
 
-  std::optional<Script> script_;            // the message being served
-  std::optional<Move> move_;                // the rows fan_out_ is about
+  std::optional<Script> script_;  // the message being served
+  std::optional<Move> move_;      // the rows fan_out_ is about
+  std::unique_ptr<InsertSelectRun> insert_select_;
   std::optional<ExplainedRoute> analyzed_;  // its shards are at it
   TimePoint analyzed_since_{};
   ServerLink* running_ = nullptr;              // serves the unit under way
@@ -280,6 +309,7 @@ class ShardedConversation final : public Conversation,
     kReply,
     kEndWrite,
     kMove,
+    kInsertSelect,
     kOneByOne,
     kCommit,
     kCommitted,

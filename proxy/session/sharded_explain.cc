@@ -7,13 +7,11 @@
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
+#include "router/insert_select.h"
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
 namespace {
-
-// What a statement leaves on its server is looked after on the way that it goes by itself.
-constexpr std::uint32_t kHarmless = kEffectSequenceWrite | kEffectLocalConfig;
 
 // By its first word; EXPLAIN runs others too (CREATE TABLE AS, DECLARE).
 bool is_query(std::string_view statement, bool standard_conforming_strings) {
@@ -42,6 +40,8 @@ ShardedConversation::Verdict ShardedConversation::explain_statement(const Explai
       return asked ? Verdict::kWait : refuse(asked.error());
     }
   }
+  if (route->kind == RouteKind::kInsertSelect)
+    return explain_insert_select(request, *route, effects);
   const bool open = route->shards.empty();
   const ShardId one = open ? shard_of(*route, effects) : 0;
   const bool shown = !open || request.analyze;
@@ -53,13 +53,40 @@ ShardedConversation::Verdict ShardedConversation::explain_statement(const Explai
     return Verdict::kTaken;
   }
   if (!is_query(request.statement, session_.standard_conforming_strings()) || route->copy ||
-      route->alike != Alike::kNo || route->move || (effects & ~kHarmless) != kEffectNone) {
+      route->alike != Alike::kNo || route->move || (effects & ~kLeavesNothing) != kEffectNone) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, and "
                    "nothing that would be left on a server",
                    "Leave out ANALYZE."});
   }
   return analyze_statement(std::move(explained), *route, shards);
+}
+
+// The route is that of its SELECT, which runs first.
+ShardedConversation::Verdict ShardedConversation::explain_insert_select(
+    const ExplainRequest& request, const Route& route, std::uint32_t effects) {
+  if (request.analyze) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "EXPLAIN (PGSHUNT, ANALYZE) does not run an INSERT ... SELECT whose rows go "
+                   "through the proxy",
+                   "Leave out ANALYZE, or analyze its SELECT."});
+  }
+  ExplainRequest select = request;
+  select.statement = route.insert_select->select;
+  const std::string insert = route.insert_select->before;
+  const auto read = this->route(select.statement, router_session());
+  if (!read) return refuse(read.error());
+  const ShardId one = read->shards.empty() ? shard_of(*read, effects) : 0;
+  const auto shards = read->shards.empty() ? std::span(&one, 1) : read->shards;
+  ExplainedRoute explained = explain_route(select, *read, shards, router_.topology());
+  explained.kind = "INSERT of rows read by a SELECT: " + explained.kind;
+  explained.reason =
+      "its rows do not stay where they are read; the SELECT runs there because " + explained.reason;
+  explained.merge.append(explained.merge.empty() ? "" : "; ")
+      .append("each row to its own shard by " + insert);
+  append_explained_route(worker_.client_out(), explained);
+  unit_done(false);
+  return Verdict::kTaken;
 }
 
 ShardedConversation::Verdict ShardedConversation::analyze_statement(

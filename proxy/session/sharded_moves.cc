@@ -55,14 +55,17 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_move(cons
     if (move.alone) transaction_.end();
     return Verdict::kWait;
   }
-  if (!reads_as_written(*session_.state().known)) {
-    return refuse({sqlstate::kFeatureNotSupported,
-                   "rows cannot be moved to another shard under this DateStyle or IntervalStyle",
-                   "Set DateStyle to ISO and IntervalStyle to postgres."});
-  }
+  if (const Status exact = check_rows_read_as_written(); !exact) return refuse(exact.error());
   for (const ShardId shard : shards) note_write(shard, true);
   move_ = std::move(move);
   return std::nullopt;
+}
+
+Status ShardedConversation::check_rows_read_as_written() const {
+  if (reads_as_written(*session_.state().known)) return Ok{};
+  return Error{sqlstate::kFeatureNotSupported,
+               "rows cannot be moved to another shard under this DateStyle or IntervalStyle",
+               "Set DateStyle to ISO and IntervalStyle to postgres."};
 }
 
 FanOutPlan ShardedConversation::plan_of_move() const {

@@ -38,6 +38,8 @@ class Planner : public ::testing::Test {
         return "write";
       case RouteKind::kMoveRows:
         return "move";
+      case RouteKind::kInsertSelect:
+        return "insert select";
       case RouteKind::kCopySplit:
         return "split";
       case RouteKind::kCopyMerge:

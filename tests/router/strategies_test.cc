@@ -117,6 +117,8 @@ class Strategies : public ::testing::Test {
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
       case RouteKind::kWriteShards:
+      case RouteKind::kInsertSelect:
+        return "insert select";
       case RouteKind::kMoveRows:
         break;
     }

@@ -649,6 +649,30 @@ def _(choose):
         f"DELETE FROM users u USING posts p WHERE p.id = u.id AND {condition}"), text.values)
 
 
+@statement_class("insert of what is selected", must_work=True, weight=5)
+def _(choose):
+    text = Text()
+    condition = lambda: choose.condition(text, "u.")  # noqa: E731: its values belong to the text that is chosen
+    shift = choose.some("u.id + 1000", "u.id * 3 + 500", "(u.id * 8.4 + 3000)::int")
+    sound = "rate BETWEEN 0 AND 1000 AND "
+    return Step(choose.some(
+        lambda: f"INSERT INTO users ({choose.some('id, name, score', 'id, nick, level', 'id, name, small')}) SELECT {shift}, "
+        f"{choose.some('u.nick', 'NULL')}, u.{choose.some('score', 'small')} FROM users u WHERE {sound}{condition()} "
+        f"ON CONFLICT DO NOTHING{choose.some('', ' RETURNING id', ' RETURNING *')}",
+        lambda: f"INSERT INTO posts SELECT {shift}, {choose.number(700, 709)}, u.name, {text.value(choose.number(), 'integer')} FROM users u "
+        f"WHERE {sound}{condition()} ON CONFLICT (user_id, id) DO UPDATE SET body = 'again' RETURNING user_id, body",
+        lambda: f"INSERT INTO users (id, noted, doc, words, rate) SELECT u.id + 4000, u.noted, u.doc, u.words, u.rate FROM users u "
+        f"WHERE {condition()} ON CONFLICT (id) DO UPDATE SET rate = excluded.rate + 1",
+        lambda: f"INSERT INTO posts (user_id, id, body) SELECT g, 800, 'x' || g FROM generate_series({choose.number(1, 9)}, "
+        f"{choose.number(5, 40)}) g ON CONFLICT DO NOTHING RETURNING *",
+        lambda: f"INSERT INTO countries (code, people) SELECT 'c' || u.id, u.score FROM users u WHERE {condition()} "
+        f"ON CONFLICT (code) DO {choose.some('NOTHING', 'UPDATE SET people = 1')} RETURNING code",
+        lambda: f"INSERT INTO notes SELECT u.id + 100, u.name FROM users u WHERE {condition()} ON CONFLICT DO NOTHING RETURNING id",
+        lambda: f"INSERT INTO users (id, name) SELECT people + 5000, name FROM countries ON CONFLICT DO NOTHING RETURNING id, name",
+        lambda: f"INSERT INTO posts (user_id, id, body) SELECT {choose.user()}, u.id + 900, u.name FROM users u WHERE u.id = "
+        f"{text.value(choose.user())} ON CONFLICT DO NOTHING")(), text.values)
+
+
 @statement_class("delete of many", must_work=True, weight=3)
 def _(choose):
     text = Text()

@@ -91,6 +91,19 @@ std::vector<std::uint32_t> types_of_select(const InsertSelect& statement,
   return types_for(std::move(types), count, uses);
 }
 
+// As the server says at Parse, which sees the whole.
+Status check_parameters_are_used(const Statement& prepared, std::size_t count) {
+  const std::vector<std::size_t> uses = uses_of_parameters(prepared.text);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i < prepared.types.size() && prepared.types[i] != 0) continue;
+    if (i < uses.size() && uses[i] > 0) continue;
+    return Error{Sqlstate("42P18"),
+                 "could not determine data type of parameter $" + std::to_string(i + 1),
+                 {}};
+  }
+  return Ok{};
+}
+
 // A value in binary means what its type says, so that must be known: each of the two statements
 // finds the types of open parameters by itself.
 Status check_open_parameters(const InsertSelect& statement, const BindView& bind,
@@ -143,6 +156,8 @@ Result<Route> ShardedConversation::route_select(const InsertSelect& statement, c
   if (bind == nullptr) return route(statement.select, router_session());
   const std::vector<std::uint32_t> types =
       types_of_select(statement, prepared->types, bind->values.size());
+  const Status used = check_parameters_are_used(*prepared, bind->values.size());
+  if (!used) return used.error();
   const Status known = check_open_parameters(statement, *bind, prepared->types, types);
   if (!known) return known.error();
   const auto plan = router_.prepare(statement.select, types, router_session());

@@ -1,6 +1,7 @@
 #include "proxy/pool/backend.h"
 
 #include <cstring>
+#include <utility>
 
 #include "proxy/pool/routine_watch.h"
 #include "proxy/worker.h"
@@ -107,8 +108,19 @@ void Backend::redeliver() {
 }
 
 void Backend::send(std::string_view bytes) {
+  held_ = false;
   if (state == State::kClosed || !stream_ || lost_reported_) return;
   if (stream_->write(bytes) == IoResult::kFailed) lost(stream_->error());
+}
+
+void Backend::send_soon(std::string_view bytes) {
+  if (state == State::kClosed || !stream_ || lost_reported_) return;
+  stream_->enqueue(bytes);
+  if (std::exchange(flush_due_, true)) return;
+  worker.defer([this] {
+    flush_due_ = false;
+    if (!held_ && stream_ && stream_->queued() > 0) send({});
+  });
 }
 
 void Backend::lost(Error error) {

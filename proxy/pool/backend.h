@@ -115,6 +115,11 @@ class Backend final : public IoHandler {
   // Bytes to the server. A failure is reported through on_backend_lost() at the end of this turn,
   // so that callers need no error path.
   void send(std::string_view bytes);
+  // The same with the next send(), or at the end of this turn: what goes before a statement need
+  // not wake the server twice.
+  void send_soon(std::string_view bytes);
+  // What is to be sent soon waits for the next send(), in whichever turn. There must be one.
+  void hold() { held_ = true; }
   // Back-pressure: stop and go on reading this server.
   void pause_reading();
   void resume_reading();
@@ -151,6 +156,8 @@ class Backend final : public IoHandler {
 
   std::unique_ptr<Stream> stream_;
   std::string partial_;  // unconsumed bytes
+  bool flush_due_ = false;
+  bool held_ = false;
   bool reading_ = true;
   bool lost_reported_ = false;
 };

@@ -99,9 +99,12 @@ void FanOut::send() {
     const bool first = i == 0;
     const bool one_by_one = plan_.order == FanOutPlan::Order::kFirstAlone ||
                             plan_.order == FanOutPlan::Order::kAscending;
-    if (one_by_one && !first) continue;
-    if (plan_.order == FanOutPlan::Order::kFirstLast && first && sources_.size() > 1) continue;
-    send_to(sources_[i]);
+    const bool first_last = plan_.order == FanOutPlan::Order::kFirstLast && sources_.size() > 1;
+    if (first ? first_last : one_by_one) {
+      sources_[i].backend->hold();  // its BEGIN goes with its statement
+    } else {
+      send_to(sources_[i]);
+    }
   }
 }
 

@@ -115,7 +115,7 @@ void ServerLink::inject(std::string_view sql) {
   backend_->memory.unnamed_tag = 0;
   std::string message;
   append_query(message, sql);
-  backend_->send(message);
+  backend_->send_soon(message);
 }
 
 void ServerLink::flush() {

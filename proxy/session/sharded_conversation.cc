@@ -87,7 +87,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
   if (insert_select_ && !fan_out_ && !commit_) continue_insert_select();
   if (insert_select_) return 0;
-  while (script_ && !running_ && !fan_out_ && !copy_ && !commit_) {
+  while (script_ && !under_way()) {
     if (keys_.waiting()) return 0;
     const std::size_t step = script_->next;
     if (continue_script() != Verdict::kTaken) return 0;
@@ -114,7 +114,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
       at += step;
       continue;
     }
-    if ((running_ || fan_out_ || copy_ || commit_ || script_) && !copying) break;
+    if ((under_way() || script_) && !copying) break;
     FrameHeader header;
     const FrameStatus status = read_frontend_header(rest, FrontendPhase::kReady, header);
     if (status == FrameStatus::kNeedMore) break;
@@ -763,12 +763,11 @@ void ShardedConversation::on_cancel() {
 }
 
 bool ShardedConversation::idle() const {
-  return !running_ && !fan_out_ && !copy_ && !commit_ && !transaction_.open() &&
-         waiting_since() == TimePoint{};
+  return !under_way() && !transaction_.open() && waiting_since() == TimePoint{};
 }
 
 bool ShardedConversation::idle_in_transaction() const {
-  return transaction_.open() && !running_ && !fan_out_ && !copy_ && !commit_ && !insert_select_;
+  return transaction_.open() && !under_way();
 }
 
 TimePoint ShardedConversation::waiting_since() const {

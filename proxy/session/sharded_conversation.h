@@ -260,6 +260,8 @@ class ShardedConversation final : public Conversation,
   bool in_two_phases() const;
   void begin_commit(const std::vector<ServerLink*>& links, bool all_wrote, bool first_last);
 
+  // Servers are at work for the client, or will be again before it is its turn.
+  bool under_way() const { return running_ || fan_out_ || copy_ || commit_ || insert_select_; }
   std::vector<ServerLink*> enlisted_links();
   // Good until the next call.
   const RouterSession& router_session();

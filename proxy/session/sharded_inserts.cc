@@ -408,6 +408,10 @@ void ShardedConversation::take_type_names(std::string_view rows) {
 // The INSERT of one row, which says where each of them belongs.
 Status ShardedConversation::prepare_insert() {
   InsertSelectRun& run = *insert_select_;
+  if (run.column_types.empty()) {
+    return refused("INSERT of rows without columns is not supported",
+                   "Write INSERT ... DEFAULT VALUES.");
+  }
   const std::size_t first = run.parameters + 1;
   std::string text = one_row_insert(*run.statement, run.column_types.size(), first);
   std::vector<std::uint32_t> types =

@@ -14,14 +14,19 @@
 namespace pgshunt {
 
 struct ExplainRequest {
-  std::string statement;  // what is to be explained, with the comments before EXPLAIN
-  bool json = false;      // FORMAT JSON
+  // What is to be explained, with the comments before EXPLAIN; if not `route`, the EXPLAIN itself,
+  // without PGSHUNT among its options.
+  std::string statement;
+  bool route = true;  // not: (PGSHUNT off), an EXPLAIN of PostgreSQL's own
+  bool json = false;  // FORMAT JSON
   bool analyze = false;
+  std::string shard_options;  // of the shards' own EXPLAIN: ", BUFFERS, COSTS off"
 };
 
-// Nothing if the text is another statement, an EXPLAIN that is PostgreSQL's own included.
-std::optional<ExplainRequest> read_explain_route(std::string_view sql,
-                                                 bool standard_conforming_strings);
+// Nothing if the text is another statement, an EXPLAIN that says nothing of PGSHUNT included. 42601
+// for options that are none, 22023 and 0A000 for those that PGSHUNT does not have.
+std::optional<Result<ExplainRequest>> read_explain_route(std::string_view sql,
+                                                         bool standard_conforming_strings);
 
 // What there is to say of a route, for longer than the route lasts.
 struct ExplainedRoute {
@@ -44,8 +49,8 @@ struct ExplainedRoute {
 ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
                              std::span<const ShardId> shards, const Topology& topology);
 
-// What each part is to be sent for ANALYZE.
-std::string analyzing(std::string_view text);
+// What each part is to be sent for ANALYZE goes behind that.
+std::string analyzing_prefix(const ExplainRequest& request);
 // The plan in the DataRow messages with which a server answers that.
 std::string plan_of_rows(std::string_view messages);
 

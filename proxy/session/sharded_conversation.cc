@@ -226,11 +226,10 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     return run_on_shard(home_shard(), header, frame, &statement);
   }
   if (!catalog_ready()) return Verdict::kWait;
-  if (const auto explain =
-          read_explain_route(statement.text, session_.standard_conforming_strings())) {
-    return explain_statement(*explain, statement.effects);
-  }
-  return serve_routed(header, frame, sql, statement);
+  const auto explain = read_explain_route(statement.text, session_.standard_conforming_strings());
+  if (!explain) return serve_routed(header, frame, sql, statement);
+  if (!*explain) return refuse(explain->error());
+  return explain_statement(**explain, statement.effects);
 }
 
 ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader& header,

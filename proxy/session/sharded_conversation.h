@@ -111,7 +111,8 @@ class ShardedConversation final : public Conversation,
 
   // EXPLAIN (PGSHUNT), sharded_explain.cc.
   Verdict explain_statement(const ExplainRequest& request, std::uint32_t effects);
-  Verdict analyze_statement(ExplainedRoute explained, const Route& route,
+  Verdict explain_by_server(std::string_view sql);
+  Verdict analyze_statement(ExplainedRoute explained, std::string_view prefix, const Route& route,
                             std::span<const ShardId> route_shards);
   std::string analyzed_reply(const FanOut& fan_out);
 

@@ -31,6 +31,7 @@ bool is_query(std::string_view statement, bool standard_conforming_strings) {
 
 ShardedConversation::Verdict ShardedConversation::explain_statement(const ExplainRequest& request,
                                                                     std::uint32_t effects) {
+  if (!request.route) return explain_by_server(request.statement);
   const auto route = this->route(request.statement, router_session());
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) {
@@ -53,23 +54,41 @@ ShardedConversation::Verdict ShardedConversation::explain_statement(const Explai
     return Verdict::kTaken;
   }
   if (!is_query(request.statement, session_.standard_conforming_strings()) || route->copy ||
-      route->alike != Alike::kNo || route->move || (effects & ~kHarmless) != kEffectNone) {
-    return refuse({sqlstate::kFeatureNotSupported,
-                   "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, and "
-                   "nothing that would be left on a server",
-                   "Leave out ANALYZE."});
+      route->alike != Alike::kNo || route->move || route->kind == RouteKind::kMakeValues ||
+      (effects & ~kHarmless) != kEffectNone) {
+    return refuse(
+        {sqlstate::kFeatureNotSupported,
+         "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, without "
+         "values that the proxy makes, and nothing that would be left on a server",
+         "Leave out ANALYZE."});
   }
-  return analyze_statement(std::move(explained), *route, shards);
+  return analyze_statement(std::move(explained), analyzing_prefix(request), *route, shards);
+}
+
+// (PGSHUNT off): the same statement without that option.
+ShardedConversation::Verdict ShardedConversation::explain_by_server(std::string_view sql) {
+  std::string frame;
+  append_query(frame, sql);
+  FrameHeader header;
+  read_frame_header(frame, kMaxBodySize, header);
+  StatementScanner scan(sql, session_.standard_conforming_strings());
+  StatementEffects statement;
+  scan.next(statement);
+  return serve_routed(header, frame, sql, statement);
 }
 
 ShardedConversation::Verdict ShardedConversation::analyze_statement(
-    ExplainedRoute explained, const Route& route, std::span<const ShardId> route_shards) {
+    ExplainedRoute explained, std::string_view prefix, const Route& route,
+    std::span<const ShardId> route_shards) {
   // Acquiring may route again.
   const std::vector<ShardId> shards(route_shards.begin(), route_shards.end());
   std::vector<std::string> texts;
-  for (const ExplainedRoute::Part& part : explained.parts) texts.push_back(analyzing(part.text));
+  for (const ExplainedRoute::Part& part : explained.parts) {
+    texts.push_back(std::string(prefix).append(part.text));
+  }
   FanOutPlan plan;
   plan.use = FanOutPlan::Use::kSum;
+  plan.clients_text = false;
   analyzed_since_ = Clock::now();
   if (route.writes && route.kind != RouteKind::kEveryShard) {
     const Verdict verdict =

@@ -70,7 +70,7 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<Sh
     note_write(shard, true);
     links.push_back(&link(shard));
   }
-  plan.clients_text = !fixes_moment;
+  plan.clients_text &= !fixes_moment;
   if (fixes_moment) tell_moment(links);
   if (plan.use == FanOutPlan::Use::kCommand) {
     plan.use = FanOutPlan::Use::kSum;

@@ -320,6 +320,17 @@ def test_asyncpg(proxies, servers):
     assert misplaced(servers) == 0
 
 
+def test_explain_makes_none(client, servers):
+    insert = "INSERT INTO orders (note) VALUES (%s)"
+    before = client.execute("SELECT id FROM orders").fetchall()
+    lines = [line for (line,) in client.execute(f"EXPLAIN (PGSHUNT) {insert}", ["a"])]
+    assert lines[0] == "Route: as the values of pgshunt.unique_id() decide"
+    # Without one the row would be on any shard.
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="values that the proxy makes"):
+        client.execute(f"EXPLAIN (PGSHUNT, ANALYZE) {insert}", ["a"])
+    assert sorted(client.execute("SELECT id FROM orders").fetchall()) == sorted(before) and misplaced(servers) == 0
+
+
 def test_jdbc(proxies, run, servers):
     folder = run.subfolder("java-ids")
     done = subprocess.run(["javac", "-cp", "/usr/share/java/postgresql.jar", "-d", folder,

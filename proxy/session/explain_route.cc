@@ -348,6 +348,13 @@ std::optional<Result<ExplainRequest>> read_explain_route(std::string_view sql,
   if (const Status taken = take_options(options, out); !taken) return taken.error();
   if (out.route) {
     out.statement = std::string(sql.substr(0, explain)).append(trim_sql_space(sql.substr(behind)));
+    out.server_text = std::string(sql.substr(0, open)).append(out.json ? "(FORMAT JSON)" : "");
+    if (is_explained_query(sql.substr(behind), standard_conforming_strings)) {
+      // Never longer than the list it stands for.
+      out.server_text.append(behind - out.server_text.size(), ' ').append(sql.substr(behind));
+    } else {
+      out.server_text.append(" SELECT");  // EXPLAIN of it is none to a server
+    }
     return out;
   }
   // Positions in a server's errors stay the client's.
@@ -404,28 +411,43 @@ std::string plan_of_rows(std::string_view messages) {
   return out;
 }
 
+bool is_explained_query(std::string_view statement, bool standard_conforming_strings) {
+  SqlLexer lexer(statement, standard_conforming_strings);
+  SqlToken token;
+  lexer.next(token);
+  constexpr std::string_view kFirst[] = {"select", "with",   "values", "table",
+                                         "insert", "update", "delete", "merge"};
+  return lexer.is_symbol(token, '(') ||
+         std::any_of(std::begin(kFirst), std::end(kFirst),
+                     [&](std::string_view word) { return word_is(lexer.text(token), word); });
+}
+
+std::vector<std::string> explained_rows(const ExplainedRoute& explained) {
+  if (explained.json) return {json_of(explained)};
+  std::vector<std::string> rows = {"Route: " + explained.kind, "  Why: " + explained.reason};
+  for (const ExplainedRoute::Part& part : explained.parts) {
+    rows.push_back("  Shard " + part.shard + ": " + part.text);
+    if (part.plan.empty()) continue;
+    rows.push_back("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) +
+                   " ms");
+  }
+  for (const std::string& key : explained.new_keys) rows.push_back("  New key: " + key);
+  if (!explained.merge.empty()) rows.push_back("  Merge: " + explained.merge);
+  if (explained.elapsed.count() > 0) {
+    rows.push_back("Execution Time: " + milliseconds(explained.elapsed) + " ms");
+  }
+  return rows;
+}
+
 void append_explained_route(std::string& out, const ExplainedRoute& explained) {
   FieldDescription column;
   column.name = "QUERY PLAN";
   column.type_oid = explained.json ? 114 : type_oid::kText;  // json
   column.type_size = -1;
   append_row_description(out, {&column, 1});
-  const auto row = [&](std::string_view text) { append_text_row(out, {&text, 1}); };
-  if (explained.json) {
-    row(json_of(explained));
-  } else {
-    row("Route: " + explained.kind);
-    row("  Why: " + explained.reason);
-    for (const ExplainedRoute::Part& part : explained.parts) {
-      row("  Shard " + part.shard + ": " + part.text);
-      if (part.plan.empty()) continue;
-      row("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) + " ms");
-    }
-    for (const std::string& key : explained.new_keys) row("  New key: " + key);
-    if (!explained.merge.empty()) row("  Merge: " + explained.merge);
-    if (explained.elapsed.count() > 0) {
-      row("Execution Time: " + milliseconds(explained.elapsed) + " ms");
-    }
+  for (const std::string& row : explained_rows(explained)) {
+    const std::string_view value = row;
+    append_text_row(out, {&value, 1});
   }
   append_command_complete(out, "EXPLAIN");
 }

@@ -186,6 +186,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   const auto sql = decode_query(frame.substr(kFrameHeaderSize));
   if (!sql) return refuse(sql.error());
   ready_owed_ = true;
+  if (!transaction_.open()) explain_portals_.clear();
   // A simple query drops the unnamed statement.
   unnamed_.reset();
   session_.state().unnamed.tag = 0;

@@ -172,6 +172,10 @@ ShardedConversation::Verdict ShardedConversation::serve_given_query() {
 
 // --- prepared statements -------------------------------------------------------------------------
 
+Status ShardedConversation::rewrite(Statement& statement) {
+  return rewrite_explain(statement) ? Status(Ok{}) : place_values(statement);
+}
+
 // The values' places are behind the parameters that the client binds.
 Status ShardedConversation::place_values(Statement& statement) {
   const MadeValues* made = statement.plan ? statement.plan->made() : nullptr;
@@ -194,6 +198,7 @@ Status ShardedConversation::place_values(Statement& statement) {
 // Would it be made the same today? A column's default may have changed.
 bool ShardedConversation::values_are_current(const Statement& statement) {
   if (!statement.plan || statement.plan->epoch() == router_.topology().epoch) return true;
+  if (statement.made_values == 0 && !statement.written.empty()) return true;  // an EXPLAIN
   const std::string& text = statement.written.empty() ? statement.text : statement.written;
   const auto plan = router_.prepare(text, statement.types, router_session());
   if (!plan) return statement.written.empty();  // without values of ours, binding it says why

@@ -66,7 +66,8 @@ def test_a_comment_says_which_shard(connect, names, keys):
 
 
 @pytest.mark.parametrize("form", ["\n{hint} {sql}", "{sql} {hint};", "{sql} {hint} \n", "{sql}\n{hint} ;\n", "{sql} {hint} -- as-is",
-                                  "-- why\n{hint}{sql}", "{sql} /* PgShunt : shard={name} */"])
+                                  "-- why\n{hint}{sql}", "{sql} /* PgShunt : shard={name} */", "{sql}; {hint}", "{sql};{hint};",
+                                  "{sql} ; -- pgshunt is great\n {hint}"])
 @pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
 def test_wherever_the_comment_stands(connect, names, form, values):
     connection = connect()
@@ -74,6 +75,39 @@ def test_wherever_the_comment_stands(connect, names, form, values):
         sql = form.format(hint=f"/* pgshunt: shard={name} */", name=name,
                           sql="SELECT where_am_i()" + (" WHERE 1 = %s" if values else ""))
         assert connection.execute(sql, values).fetchone() == (name,)
+
+
+def test_a_hint_behind_the_semicolon_of_whatever_is_said(connect, servers, names, keys):
+    connection = connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+    there = [int(server.execute("SELECT count(*) FROM accounts", dbname=DATABASE)[0][0]) for server in servers]
+    assert connection.execute(f"UPDATE accounts SET balance = balance; {hint}").rowcount == there[1]
+    assert connection.execute(f"SELECT id FROM accounts; {hint}").rowcount == there[1]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to shard"):
+        connection.execute(f"INSERT INTO ledger VALUES ({keys[0]}, 'b', 1), ({keys[2]}, 'b', 1); {hint}")
+    assert connection.execute("INSERT INTO ledger VALUES " + ", ".join(f"({key}, 'b', 1)" for key in keys)
+                              + "; /* pgshunt: role=any */").rowcount == 3
+    assert connection.execute(f"DELETE FROM ledger; {hint}").rowcount == 1
+    assert connection.execute(f"EXPLAIN (PGSHUNT) DELETE FROM ledger; {hint}").fetchone() == ("Route: one shard",)
+    assert connection.execute(f"EXPLAIN (PGSHUNT, ANALYZE) DELETE FROM ledger; {hint}").fetchone() == ("Route: one shard",)
+    connection.execute(f"CREATE TABLE there (a int); {hint}")
+    connection.execute(f"DROP TABLE there; {hint}")
+    assert connection.execute("DELETE FROM ledger; /* pgshunt: role=any */").rowcount == 2
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="behind the last of several statements"):
+        connection.execute(f"DELETE FROM ledger; DELETE FROM ledger; {hint}")
+
+
+@pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
+def test_a_malformed_hint_is_not_passed_over(connect, names, values):
+    connection = connect()
+    sql = "SELECT 1" + (" WHERE 1 = %s" if values else "")
+    for form in ("{sql}; /* pgshunt: shard */", "{sql} -- x\n/* pgshunt: shard= */", "/* pgshunt shard={name} */ {sql}",
+                 "-- pgshunt: shard={name}\n{sql}", "{sql}; -- pgshunt key=5", "/* pgshunt: */ {sql}"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            connection.execute(form.format(sql=sql, name=names[0]), values)
+        assert "/* pgshunt: shard=name */" in refused.value.diag.message_hint
+    for form in ("/* written for pgshunt */ {sql}", "-- pgshunt is great\n{sql}", "{sql}; /* pgshunt version=2 */"):
+        assert connection.execute(form.format(sql=sql), values).fetchone() == (1,)
 
 
 def test_what_was_set_local_is_not_taken_back_halfway(connect, names, keys):

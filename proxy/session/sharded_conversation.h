@@ -109,6 +109,9 @@ class ShardedConversation final : public Conversation,
   Verdict serve_statement(const FrameHeader& header, std::string_view frame, std::string_view sql,
                           const StatementEffects& statement);
 
+  Verdict serve_plain(const FrameHeader& header, std::string_view frame, std::string_view sql,
+                      const StatementEffects& statement);
+
   // EXPLAIN (PGSHUNT), sharded_explain.cc.
   // What it is by the extended protocol: a portal, which has its rows once it has run.
   struct ExplainPortal {

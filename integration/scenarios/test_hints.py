@@ -289,6 +289,54 @@ def test_a_prepared_statement_follows_the_setting(connect, names):
         assert connection.execute(sql, [0], prepare=True).fetchall() == everywhere
 
 
+def test_a_prepared_statement_is_one_for_all_hints(connect, servers, names):
+    """Else clients that set another key for each request would have it made anew for each."""
+    for key in keys_by_shard(servers[0])[1][:4]:
+        connection = connect(options=f"-c pgshunt.key={key}")
+        assert connection.execute("SELECT where_am_i() WHERE 7 = %s", [7], prepare=True).fetchone() == (names[1],)
+        connection.execute(f"SET pgshunt.shard = '{names[1]}'")
+        assert connection.execute("SELECT where_am_i() WHERE 7 = %s", [7], prepare=True).fetchone() == (names[1],)
+        made = connection.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%WHERE 7 =%'")
+        assert len(made.fetchall()) == 1
+        connection.close()
+
+
+def test_a_prepared_statement_keeps_its_comment(connect, names):
+    connection = connect()
+    sql = f"/* pgshunt: shard={names[1]} */ SELECT where_am_i() WHERE 1 = %s"
+    for setting in (None, names[0], names[2], None):
+        connection.execute(f"SET pgshunt.shard = '{setting}'" if setting else "RESET pgshunt.shard")
+        assert connection.execute(sql, [1], prepare=True).fetchone() == (names[1],)
+
+
+def test_a_statement_that_others_prepared_is_not_routed_by_their_hints(connect, names):
+    sql = "SELECT id FROM accounts WHERE id > %s AND id < 100000 ORDER BY id"
+    hinted, plain = connect(options=f"-c pgshunt.shard={names[1]}"), connect()
+    for _ in range(2):
+        some = hinted.execute(sql, [0], prepare=True).fetchall()
+        everywhere = plain.execute(sql, [0], prepare=True).fetchall()
+        assert 0 < len(some) < len(everywhere) == transfers.ACCOUNTS
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        hinted.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+    plain.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        hinted.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+
+
+def test_discard_all_takes_hints_too(connect, names):
+    connection = connect(prepare_threshold=None)
+    for values in (None, ()):
+        connection.execute(f"SET pgshunt.shard = '{names[1]}'")
+        assert where(connection) == names[1]
+        connection.execute("DISCARD ALL", values)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            where(connection)
+    hinted = connect(options=f"-c pgshunt.shard={names[2]}", prepare_threshold=None)
+    hinted.execute(f"SET pgshunt.shard = '{names[1]}'")
+    hinted.execute("DISCARD ALL")
+    assert where(hinted) == names[2]
+
+
 def test_startup_parameters(connect, names):
     connection = connect(options=f"-c pgshunt.shard={names[2]}")
     assert where(connection) == names[2]

@@ -320,6 +320,23 @@ def test_asyncpg(proxies, servers):
     assert misplaced(servers) == 0
 
 
+@pytest.mark.parametrize("hinted_first", [False, True])
+def test_a_hint_leaves_them_to_the_shard(proxies, servers, hinted_first):
+    """Whoever else has prepared the same text, with another hint or none."""
+    insert = f"INSERT INTO things (id, note) VALUES (pgshunt.unique_id(), %s) RETURNING id -- {hinted_first}"
+    with connect(proxies[0]) as hinted, connect(proxies[0]) as plain:
+        hinted.execute(f"SET pgshunt.shard = '{servers[1].name}'")
+        for turn in range(4):
+            if (turn % 2 == 0) == hinted_first:
+                with hinted.transaction(force_rollback=True):  # no other shard would find it
+                    (given,), = hinted.execute(insert, ["hinted"], prepare=True).fetchall()
+                    assert hinted.execute("SELECT note FROM things WHERE id = %s", [given]).fetchall() == [("hinted",)]
+            else:
+                (given,), = plain.execute(insert, ["plain"], prepare=True).fetchall()
+                assert plain.execute("SELECT note FROM things WHERE id = %s", [given]).fetchall() == [("plain",)]
+            assert misplaced(servers) == 0
+
+
 def test_explain_makes_none(client, servers):
     insert = "INSERT INTO orders (note) VALUES (%s)"
     before = client.execute("SELECT id FROM orders").fetchall()

@@ -23,7 +23,7 @@ class StatementPlanner {
   // Changes a planned statement to what servers are to prepare in its place: with parameters for
   // the values that the proxy makes for it, or of an EXPLAIN (PGSHUNT) one that they know.
   virtual Status rewrite(Statement& statement) = 0;
-  // False: a column's default has changed, and it is to be planned anew.
+  // False: a column's default has changed, or it was made under another hint; plan it anew.
   virtual bool values_are_current(const Statement& statement) = 0;
 
  protected:

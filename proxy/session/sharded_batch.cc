@@ -136,26 +136,21 @@ StatementPtr ShardedConversation::statement_in(const Part& part, std::string_vie
   return find_statement(name);
 }
 
+// The one shard that can describe it. Whoever made the statement may have had another hint.
 std::optional<ShardId> ShardedConversation::home_of(const StatementPtr& statement) {
   if (!statement || !statement->plan) return std::nullopt;
-  return router_.home_of(*statement->plan, router_session());
+  const auto plan = router_.refresh(statement->plan, router_session());
+  if (!plan) return std::nullopt;
+  return router_.home_of(**plan, router_session());
 }
 
 // A server analyses a prepared statement anew when search_path has changed
 // (utils/cache/plancache.c). Where that names tenants it is another statement then, for another
-// shard: the name comes to stand for that one. So it does when a hint has come or gone.
-StatementPtr ShardedConversation::under_settings(std::string_view name, StatementPtr statement) {
-  if (!statement || !statement->plan) return statement;
-  const RouterSession& session = router_session();
-  const StatementPlanData& known = statement->plan->data();
-  if (!router_.topology().has_tenant_schemas() && !session.hint && !known.hint_asked) {
-    return statement;
-  }
-  auto plan = router_.refresh(statement->plan, session);
-  if (!plan || ((*plan)->data().search_path == known.search_path &&
-                (*plan)->data().hint_asked == known.hint_asked)) {
-    return statement;
-  }
+// shard: the name comes to stand for that one.
+StatementPtr ShardedConversation::under_search_path(std::string_view name, StatementPtr statement) {
+  if (!statement || !statement->plan || !router_.topology().has_tenant_schemas()) return statement;
+  auto plan = router_.refresh(statement->plan, router_session());
+  if (!plan || (*plan)->data().search_path == statement->plan->data().search_path) return statement;
   SessionState& state = session_.state();
   if (name.empty() || state.names.undecided(name)) return statement;
   Statement fresh = *statement;
@@ -313,7 +308,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
         const auto current = with_current_values(
-            bind->statement, under_settings(bind->statement, statement_in(part, bind->statement)));
+            bind->statement,
+            under_search_path(bind->statement, statement_in(part, bind->statement)));
         if (!current) return fails(current.error(), own_parse != kNone ? own_parse : begin);
         const StatementPtr& statement = *current;
         if (statement && statement->made_values > 0 && given_.empty()) {

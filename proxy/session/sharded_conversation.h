@@ -211,7 +211,7 @@ class ShardedConversation final : public Conversation,
   Result<bool> draw_ids(std::span<const std::string> sources, std::vector<std::int64_t>& out);
   Status want_unique_id_function();
   Status place_values(Statement& statement);
-  bool lacks_unique_id_function(const Statement& statement) const;
+  bool lacks_unique_id_function(const Statement& statement);
   void stop_waiting_for_ids();
   Verdict make_values(const Route& route, std::string_view sql, std::string_view statement);
   Verdict serve_given_query();
@@ -227,7 +227,7 @@ class ShardedConversation final : public Conversation,
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
   std::optional<ShardId> home_of(const StatementPtr& statement);
-  StatementPtr under_settings(std::string_view name, StatementPtr statement);
+  StatementPtr under_search_path(std::string_view name, StatementPtr statement);
   Status remember_statement(const ParseView& parse);
   void close_statement(std::string_view body);
   Result<Route> route_bind(const BindView& bind, const Statement& statement);

@@ -30,6 +30,7 @@ struct RouteHint {
   std::optional<std::string> key;       // as text, to be read as the keyspace's type
   std::optional<std::string> keyspace;  // of `key`; may be left out if there is only one
   HintRole role = HintRole::kNone;
+  bool of_session = false;  // its settings say so, not a comment
 
   // Says on which shard a statement runs.
   bool places() const { return shard.has_value() || key.has_value(); }

@@ -337,6 +337,32 @@ def test_discard_all_takes_hints_too(connect, names):
     assert where(hinted) == names[2]
 
 
+@pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
+def test_settings_that_contradict_each_other(connect, names, keys, values):
+    connection = connect()
+    for first, then in ((f"pgshunt.shard = '{names[0]}'", f"pgshunt.key = {keys[1]}"),
+                        (f"pgshunt.key = {keys[1]}", f"pgshunt.shard = '{names[0]}'")):
+        connection.execute(f"SET {first}")
+        connection.execute(f"SET {then}")
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            where(connection, values=values)
+        told = refused.value.diag
+        assert told.message_primary == (f'the session\'s settings contradict each other: key "{keys[1]}" of pgshunt.key is on shard '
+                                        f'"{names[1]}", but pgshunt.shard is "{names[0]}"')
+        assert "RESET pgshunt.shard, or RESET pgshunt.key" in told.message_hint
+        assert where(connection, f"/* pgshunt: shard={names[2]} */", values) == names[2]  # a comment goes before both
+        connection.execute("RESET pgshunt.key", values and ())
+        assert where(connection, values=values) == names[0]
+        connection.execute("RESET ALL")
+    with connection.transaction():
+        connection.execute(f"SET LOCAL pgshunt.shard = '{names[0]}'")
+        connection.execute(f"SET pgshunt.key = {keys[1]}")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="what was SET LOCAL ends with the transaction"), \
+                connection.transaction():
+            where(connection, values=values)
+    assert where(connection, values=values) == names[1]
+
+
 def test_startup_parameters(connect, names):
     connection = connect(options=f"-c pgshunt.shard={names[2]}")
     assert where(connection) == names[2]

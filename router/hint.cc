@@ -1,12 +1,15 @@
 #include "router/hint.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
 namespace {
 
+// What a hint's comment begins with, before a colon.
 constexpr std::string_view kMark = "pgshunt";
 
 Error malformed(std::string message) {
@@ -34,7 +37,9 @@ class HintReader {
   explicit HintReader(std::string_view text) : text_(text) {}
 
   Status read(RouteHint& out) {
-    for (skip_blanks(); at_ < text_.size(); skip_blanks()) {
+    skip_blanks();
+    if (at_ == text_.size()) return malformed("a hint says nothing");
+    for (; at_ < text_.size(); skip_blanks()) {
       const std::string_view name = take_word("=");
       if (!at('=')) return malformed("hint \"" + std::string(name) + "\" has no value");
       ++at_;
@@ -43,6 +48,7 @@ class HintReader {
         if (!take_quoted(value)) return malformed("a hint's quoted value has no end");
       } else {
         value = take_word("");
+        if (value.empty()) return malformed("hint \"" + std::string(name) + "\" has no value");
       }
       if (const Status set = set_hint(name, value, out); !set) return set.error();
     }
@@ -81,12 +87,38 @@ class HintReader {
   std::size_t at_ = 0;
 };
 
-// What follows "pgshunt:" at the beginning of a comment; nothing in any other.
+// What stands behind the mark at the beginning of a comment; nothing in any other.
 std::optional<std::string_view> behind_mark(std::string_view comment) {
+  comment = trim_sql_space(comment);
   if (!word_is(comment.substr(0, kMark.size()), kMark)) return std::nullopt;
-  comment = trim_sql_space(comment.substr(kMark.size()));
-  if (!comment.starts_with(':')) return std::nullopt;
-  return comment.substr(1);
+  comment = comment.substr(kMark.size());
+  const std::string_view rest = trim_sql_space(comment);
+  // Else it is the beginning of a longer word.
+  if (rest.size() == comment.size() && !rest.starts_with(':')) return std::nullopt;
+  return rest;
+}
+
+// "shard = ...": what nobody writes who does not mean a hint.
+bool begins_with_hint(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return false;
+  const std::string_view name = trim_sql_space(text.substr(0, equals));
+  return std::any_of(std::begin(kHintNames), std::end(kHintNames),
+                     [&](std::string_view known) { return word_is(name, known); });
+}
+
+Status read_comment(std::string_view inside, RouteHint& out) {
+  const auto rest = behind_mark(inside);
+  if (!rest) return Ok{};
+  if (rest->starts_with(':')) return HintReader(rest->substr(1)).read(out);
+  if (!begins_with_hint(*rest)) return Ok{};
+  return malformed("a hint has no colon behind \"pgshunt\"");
+}
+
+Status check_line_comment(std::string_view inside) {
+  const auto rest = behind_mark(inside);
+  if (!rest || !begins_with_hint(rest->substr(rest->starts_with(':') ? 1 : 0))) return Ok{};
+  return malformed("a hint stands in a -- comment");
 }
 
 // `gap` is white space, semicolons and comments.
@@ -95,8 +127,11 @@ Status read_gap(std::string_view gap, RouteHint& out) {
   while (at + 1 < gap.size()) {
     const std::string_view two = gap.substr(at, 2);
     if (two == "--") {
-      at = gap.find_first_of("\r\n", at);
-      if (at == std::string_view::npos) return Ok{};
+      const std::size_t end = std::min(gap.find_first_of("\r\n", at), gap.size());
+      if (const Status ok = check_line_comment(gap.substr(at + 2, end - at - 2)); !ok) {
+        return ok.error();
+      }
+      at = end;
     } else if (two == "/*") {
       const std::size_t begin = at += 2;
       // Comments nest.
@@ -107,10 +142,7 @@ Status read_gap(std::string_view gap, RouteHint& out) {
         else if (gap.substr(at, 2) == "*/")
           --depth, ++at;
       }
-      const std::string_view inside = trim_sql_space(gap.substr(begin, at - 2 - begin));
-      const auto settings = behind_mark(inside);
-      if (!settings) continue;
-      const Status read = HintReader(*settings).read(out);
+      const Status read = read_comment(gap.substr(begin, at - 2 - begin), out);
       if (!read) return read.error();
     } else {
       ++at;
@@ -186,6 +218,15 @@ Status read_comment_hints(std::string_view statement, bool standard_conforming_s
     if (!lexer.is_symbol(token, ';')) end = token.end;
   }
   return read_gap(statement.substr(end), out);
+}
+
+Status check_no_hint(std::string_view behind) {
+  RouteHint hint;
+  if (const Status read = read_gap(behind, hint); !read) return read.error();
+  if (!hint.places() && !hint.keyspace && hint.role == HintRole::kNone) return Ok{};
+  return Error{sqlstate::kInvalidParameterValue,
+               "a hint stands behind the last of several statements",
+               "Put it before the statement that it is for, or before that one's semicolon."};
 }
 
 }  // namespace pgshunt

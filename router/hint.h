@@ -4,8 +4,13 @@
 //   DELETE FROM log /* pgshunt: key='acme', keyspace=tenants role=primary */
 //
 // or by settings of the session (pgshunt.shard and so on), which a comment goes before. Comments
-// anywhere else, and `--` comments, are only comments: the ends are where ORMs put theirs, and two
-// looks at a text without one cost nothing.
+// anywhere else are only comments: the ends are where ORMs put theirs, and two looks at a text
+// without one cost nothing.
+//
+// At the ends a comment that begins with "pgshunt:" is a hint, and an error if it is not
+// understood. So is one that begins with "pgshunt name=" of a hint's name, without the colon, and a
+// `--` comment that begins in either way: they are meant, and would not be heeded. Any other
+// comment is one, whatever it says of pgshunt.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +30,7 @@ struct RouteHint {
   std::optional<std::string> key;       // as text, to be read as the keyspace's type
   std::optional<std::string> keyspace;  // of `key`; may be left out if there is only one
   HintRole role = HintRole::kNone;
+  bool of_session = false;  // its settings say so, not a comment
 
   // Says on which shard a statement runs.
   bool places() const { return shard.has_value() || key.has_value(); }
@@ -50,5 +56,9 @@ bool may_have_hint(std::string_view sql);
 // for a hint that is not understood.
 Status read_comment_hints(std::string_view statement, bool standard_conforming_strings,
                           RouteHint& out);
+
+// What stands behind the last of several statements: 22023 for a hint, which would be none of
+// theirs, and for one that is not understood.
+Status check_no_hint(std::string_view behind);
 
 }  // namespace pgshunt

@@ -124,7 +124,10 @@ Result<std::uint16_t> keyspace_of(const Topology& topology, const RouteHint& hin
     }
     if (found) {
       return bad_hint("the hint's key may be of several keyspaces",
-                      "Say which by keyspace=name: " + names_of(topology.keyspaces) + ".");
+                      (hint.of_session ? "SET pgshunt.keyspace to one of them, or RESET "
+                                         "pgshunt.key: "
+                                       : "Say which by keyspace=name: ") +
+                          names_of(topology.keyspaces) + ".");
     }
     found = static_cast<std::uint16_t>(i);
   }
@@ -254,6 +257,13 @@ Result<std::optional<ShardId>> shard_of_hint(const Topology& topology, const Rou
   const auto keyed = shard_of_key(topology, *keyspace, *hint.key, session, context, stores);
   if (!keyed) return keyed.error();
   if (!*keyed || !shard || *shard == **keyed) return *keyed;
+  if (hint.of_session) {
+    return bad_hint("the session's settings contradict each other: key " + quoted(*hint.key) +
+                        " of pgshunt.key is on shard " + quoted(topology.shards[**keyed].name) +
+                        ", but pgshunt.shard is " + quoted(*hint.shard),
+                    "RESET pgshunt.shard, or RESET pgshunt.key; what was SET LOCAL ends with the "
+                    "transaction.");
+  }
   return bad_hint("hints contradict each other: key " + quoted(*hint.key) + " is on shard " +
                       quoted(topology.shards[**keyed].name) + ", not on " + quoted(*hint.shard),
                   "Give one of them.");

@@ -601,6 +601,10 @@ Result<std::shared_ptr<const StatementPlan>> Router::refresh(
   return impl_->prepare(plan->text(), plan->types(), session);
 }
 
+bool Router::is_current(const StatementPlan& plan, const RouterSession& session) const {
+  return impl_->is_current(plan, session);
+}
+
 Result<Route> Router::bind(const StatementPlan& plan, std::span<const BoundValue> values,
                            const RouterSession& session) {
   return impl_->bind(plan, values, session);

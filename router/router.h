@@ -155,6 +155,8 @@ class Router {
   // under; else it is the same plan. Call it before bind().
   Result<std::shared_ptr<const StatementPlan>> refresh(std::shared_ptr<const StatementPlan> plan,
                                                        const RouterSession& session = {});
+  // Would refresh() leave it as it is?
+  bool is_current(const StatementPlan& plan, const RouterSession& session) const;
   // A plan of kMakeValues is not for binding: prepare its made() text instead, whose last
   // parameters are the values.
   // ... routed at each Bind. 55000 for a plan of another epoch.

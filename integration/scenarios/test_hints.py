@@ -66,7 +66,8 @@ def test_a_comment_says_which_shard(connect, names, keys):
 
 
 @pytest.mark.parametrize("form", ["\n{hint} {sql}", "{sql} {hint};", "{sql} {hint} \n", "{sql}\n{hint} ;\n", "{sql} {hint} -- as-is",
-                                  "-- why\n{hint}{sql}", "{sql} /* PgShunt : shard={name} */"])
+                                  "-- why\n{hint}{sql}", "{sql} /* PgShunt : shard={name} */", "{sql}; {hint}", "{sql};{hint};",
+                                  "{sql} ; -- pgshunt is great\n {hint}"])
 @pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
 def test_wherever_the_comment_stands(connect, names, form, values):
     connection = connect()
@@ -74,6 +75,39 @@ def test_wherever_the_comment_stands(connect, names, form, values):
         sql = form.format(hint=f"/* pgshunt: shard={name} */", name=name,
                           sql="SELECT where_am_i()" + (" WHERE 1 = %s" if values else ""))
         assert connection.execute(sql, values).fetchone() == (name,)
+
+
+def test_a_hint_behind_the_semicolon_of_whatever_is_said(connect, servers, names, keys):
+    connection = connect()
+    hint = f"/* pgshunt: shard={names[1]} */"
+    there = [int(server.execute("SELECT count(*) FROM accounts", dbname=DATABASE)[0][0]) for server in servers]
+    assert connection.execute(f"UPDATE accounts SET balance = balance; {hint}").rowcount == there[1]
+    assert connection.execute(f"SELECT id FROM accounts; {hint}").rowcount == there[1]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to shard"):
+        connection.execute(f"INSERT INTO ledger VALUES ({keys[0]}, 'b', 1), ({keys[2]}, 'b', 1); {hint}")
+    assert connection.execute("INSERT INTO ledger VALUES " + ", ".join(f"({key}, 'b', 1)" for key in keys)
+                              + "; /* pgshunt: role=any */").rowcount == 3
+    assert connection.execute(f"DELETE FROM ledger; {hint}").rowcount == 1
+    assert connection.execute(f"EXPLAIN (PGSHUNT) DELETE FROM ledger; {hint}").fetchone() == ("Route: one shard",)
+    assert connection.execute(f"EXPLAIN (PGSHUNT, ANALYZE) DELETE FROM ledger; {hint}").fetchone() == ("Route: one shard",)
+    connection.execute(f"CREATE TABLE there (a int); {hint}")
+    connection.execute(f"DROP TABLE there; {hint}")
+    assert connection.execute("DELETE FROM ledger; /* pgshunt: role=any */").rowcount == 2
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="behind the last of several statements"):
+        connection.execute(f"DELETE FROM ledger; DELETE FROM ledger; {hint}")
+
+
+@pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
+def test_a_malformed_hint_is_not_passed_over(connect, names, values):
+    connection = connect()
+    sql = "SELECT 1" + (" WHERE 1 = %s" if values else "")
+    for form in ("{sql}; /* pgshunt: shard */", "{sql} -- x\n/* pgshunt: shard= */", "/* pgshunt shard={name} */ {sql}",
+                 "-- pgshunt: shard={name}\n{sql}", "{sql}; -- pgshunt key=5", "/* pgshunt: */ {sql}"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            connection.execute(form.format(sql=sql, name=names[0]), values)
+        assert "/* pgshunt: shard=name */" in refused.value.diag.message_hint
+    for form in ("/* written for pgshunt */ {sql}", "-- pgshunt is great\n{sql}", "{sql}; /* pgshunt version=2 */"):
+        assert connection.execute(form.format(sql=sql), values).fetchone() == (1,)
 
 
 def test_what_was_set_local_is_not_taken_back_halfway(connect, names, keys):
@@ -253,6 +287,80 @@ def test_a_prepared_statement_follows_the_setting(connect, names):
         assert 0 < len(connection.execute(sql, [0], prepare=True).fetchall()) < len(everywhere)
         connection.execute("RESET pgshunt.shard")
         assert connection.execute(sql, [0], prepare=True).fetchall() == everywhere
+
+
+def test_a_prepared_statement_is_one_for_all_hints(connect, servers, names):
+    """Else clients that set another key for each request would have it made anew for each."""
+    for key in keys_by_shard(servers[0])[1][:4]:
+        connection = connect(options=f"-c pgshunt.key={key}")
+        assert connection.execute("SELECT where_am_i() WHERE 7 = %s", [7], prepare=True).fetchone() == (names[1],)
+        connection.execute(f"SET pgshunt.shard = '{names[1]}'")
+        assert connection.execute("SELECT where_am_i() WHERE 7 = %s", [7], prepare=True).fetchone() == (names[1],)
+        made = connection.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%WHERE 7 =%'")
+        assert len(made.fetchall()) == 1
+        connection.close()
+
+
+def test_a_prepared_statement_keeps_its_comment(connect, names):
+    connection = connect()
+    sql = f"/* pgshunt: shard={names[1]} */ SELECT where_am_i() WHERE 1 = %s"
+    for setting in (None, names[0], names[2], None):
+        connection.execute(f"SET pgshunt.shard = '{setting}'" if setting else "RESET pgshunt.shard")
+        assert connection.execute(sql, [1], prepare=True).fetchone() == (names[1],)
+
+
+def test_a_statement_that_others_prepared_is_not_routed_by_their_hints(connect, names):
+    sql = "SELECT id FROM accounts WHERE id > %s AND id < 100000 ORDER BY id"
+    hinted, plain = connect(options=f"-c pgshunt.shard={names[1]}"), connect()
+    for _ in range(2):
+        some = hinted.execute(sql, [0], prepare=True).fetchall()
+        everywhere = plain.execute(sql, [0], prepare=True).fetchall()
+        assert 0 < len(some) < len(everywhere) == transfers.ACCOUNTS
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        hinted.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+    plain.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        hinted.execute("UPDATE rates SET rate = 1 WHERE code = %s", ["EUR"], prepare=True)
+
+
+def test_discard_all_takes_hints_too(connect, names):
+    connection = connect(prepare_threshold=None)
+    for values in (None, ()):
+        connection.execute(f"SET pgshunt.shard = '{names[1]}'")
+        assert where(connection) == names[1]
+        connection.execute("DISCARD ALL", values)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            where(connection)
+    hinted = connect(options=f"-c pgshunt.shard={names[2]}", prepare_threshold=None)
+    hinted.execute(f"SET pgshunt.shard = '{names[1]}'")
+    hinted.execute("DISCARD ALL")
+    assert where(hinted) == names[2]
+
+
+@pytest.mark.parametrize("values", [None, [1]], ids=["simple", "extended"])
+def test_settings_that_contradict_each_other(connect, names, keys, values):
+    connection = connect()
+    for first, then in ((f"pgshunt.shard = '{names[0]}'", f"pgshunt.key = {keys[1]}"),
+                        (f"pgshunt.key = {keys[1]}", f"pgshunt.shard = '{names[0]}'")):
+        connection.execute(f"SET {first}")
+        connection.execute(f"SET {then}")
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            where(connection, values=values)
+        told = refused.value.diag
+        assert told.message_primary == (f'the session\'s settings contradict each other: key "{keys[1]}" of pgshunt.key is on shard '
+                                        f'"{names[1]}", but pgshunt.shard is "{names[0]}"')
+        assert "RESET pgshunt.shard, or RESET pgshunt.key" in told.message_hint
+        assert where(connection, f"/* pgshunt: shard={names[2]} */", values) == names[2]  # a comment goes before both
+        connection.execute("RESET pgshunt.key", values and ())
+        assert where(connection, values=values) == names[0]
+        connection.execute("RESET ALL")
+    with connection.transaction():
+        connection.execute(f"SET LOCAL pgshunt.shard = '{names[0]}'")
+        connection.execute(f"SET pgshunt.key = {keys[1]}")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="what was SET LOCAL ends with the transaction"), \
+                connection.transaction():
+            where(connection, values=values)
+    assert where(connection, values=values) == names[1]
 
 
 def test_startup_parameters(connect, names):

@@ -234,15 +234,12 @@ def test_what_is_only_bound_does_not_run(world, sql):
         assert not rows(answers)
         assert wire.query("SELECT 1")
     assert counts(world, "users") == before
+
+
 def test_explain_in_a_message_of_several_statements(world):
     with Wire(world.proxy, PARTS, user=SUPERUSER, password=PASSWORD) as wire:
         answers = wire.ask(query("EXPLAIN (PGSHUNT, ANALYZE) SELECT 1; SELECT 5"))
         assert not errors(answers) and rows(answers)[0] == ["Route: any shard"] and rows(answers)[-1] == ["5"]
-
-
-def test_explain_by_the_extended_protocol_says_what_to_do(connect):
-    with connect() as connection, pytest.raises(psycopg.errors.FeatureNotSupported, match="simple query"):
-        connection.execute("EXPLAIN (PGSHUNT) SELECT name FROM users WHERE id = %s", [5])
 
 
 def test_explain_analyze_tells_what_each_shard_did(world, connect):

@@ -319,6 +319,30 @@ def test_asyncpg(proxies, servers):
     assert misplaced(servers) == 0
 
 
+@pytest.mark.parametrize("hinted_first", [False, True])
+def test_a_hint_leaves_them_to_the_shard(proxies, servers, hinted_first):
+    insert = f"INSERT INTO things (id, note) VALUES (pgshunt.unique_id(), %s) RETURNING id -- {hinted_first}"
+    with connect(proxies[0]) as client:
+        for turn in range(4):
+            hinted = (turn % 2 == 0) == hinted_first
+            client.execute(f"SET pgshunt.shard = '{servers[1].name}'" if hinted else "RESET pgshunt.shard")
+            with client.transaction(force_rollback=hinted):  # what a hint has stored no other shard would find
+                (given,), = client.execute(insert, ["x"], prepare=True).fetchall()
+                assert client.execute("SELECT note FROM things WHERE id = %s", [given]).fetchall() == [("x",)]
+            assert misplaced(servers) == 0
+
+
+def test_explain_makes_none(client, servers):
+    insert = "INSERT INTO orders (note) VALUES (%s)"
+    before = client.execute("SELECT id FROM orders").fetchall()
+    lines = [line for (line,) in client.execute(f"EXPLAIN (PGSHUNT) {insert}", ["a"])]
+    assert lines[0] == "Route: as the values of pgshunt.unique_id() decide"
+    # Without one the row would be on any shard.
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="values that the proxy makes"):
+        client.execute(f"EXPLAIN (PGSHUNT, ANALYZE) {insert}", ["a"])
+    assert sorted(client.execute("SELECT id FROM orders").fetchall()) == sorted(before) and misplaced(servers) == 0
+
+
 def test_jdbc(proxies, run, servers):
     folder = run.subfolder("java-ids")
     done = subprocess.run(["javac", "-cp", "/usr/share/java/postgresql.jar", "-d", folder,

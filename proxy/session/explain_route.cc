@@ -1,13 +1,17 @@
 #include "proxy/session/explain_route.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 
 #include "protocol/backend.h"
 #include "router/hint.h"
+#include "router/insert_select.h"
 #include "router/key_encoding.h"
 #include "router/key_type.h"
 #include "router/move_plan.h"
+#include "router/sql_decode.h"
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
@@ -76,6 +80,10 @@ std::string reason_of(const Route& route) {
 }
 
 std::string merge_of(const Route& route) {
+  if (route.insert_select) {
+    return "rows of: " + route.insert_select->select + "; each to its own shard, by " +
+           route.insert_select->before + " VALUES ..." + route.insert_select->behind;
+  }
   if (route.kind == RouteKind::kWriteShards && route.alike == Alike::kNo) {
     return "sum of the row counts; rows of RETURNING together";
   }
@@ -178,35 +186,204 @@ std::string json_of(const ExplainedRoute& explained) {
   return json + "}]";
 }
 
+// One of the list in parentheses.
+struct ExplainOption {
+  std::string name;   // folded
+  std::string value;  // as what it stands for; empty: none was given
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  std::string_view text;
+};
+
+// Behind the opening parenthesis, to behind the closing one. The token that does not belong there,
+// if there is one.
+std::optional<SqlToken> read_options(SqlLexer& lexer, std::vector<ExplainOption>& out) {
+  SqlToken token;
+  do {
+    lexer.next(token);
+    ExplainOption option;
+    option.begin = token.begin;
+    if (!is_name(token.kind) || !append_identifier(lexer.sql(), token, option.name)) return token;
+    option.end = token.end;
+    lexer.next(token);
+    const bool sign = lexer.is_symbol(token, '+') || lexer.is_symbol(token, '-');
+    if (sign) {
+      option.value = lexer.text(token);
+      lexer.next(token);
+    }
+    bool read = true;
+    if (token.kind == TokenKind::kInteger || token.kind == TokenKind::kDecimal) {
+      read = append_number(lexer.text(token), option.value);
+    } else if (sign) {
+      read = false;
+    } else if (is_name(token.kind)) {
+      read = append_identifier(lexer.sql(), token, option.value);
+    } else if (!lexer.is_symbol(token, ',') && !lexer.is_symbol(token, ')')) {
+      read = append_string(token.kind, lexer.text(token), option.value);
+    }
+    const bool has_value = !lexer.is_symbol(token, ',') && !lexer.is_symbol(token, ')');
+    if (!read) {
+      out.push_back(std::move(option));
+      return token;
+    }
+    if (has_value) {
+      option.end = token.end;
+      lexer.next(token);
+    }
+    option.text = lexer.sql().substr(option.begin, option.end - option.begin);
+    out.push_back(std::move(option));
+  } while (lexer.is_symbol(token, ','));
+  if (lexer.is_symbol(token, ')')) return std::nullopt;
+  return token;
+}
+
+Error syntax_error_at(std::string_view sql, const SqlToken& token) {
+  if (token.kind == TokenKind::kEnd) {
+    return {sqlstate::kSyntaxError, "syntax error at end of input", {}};
+  }
+  return {sqlstate::kSyntaxError,
+          "syntax error at or near \"" + std::string(sql.substr(token.begin, token.size())) + "\"",
+          {}};
+}
+
+std::string in_upper_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return text;
+}
+
+constexpr std::string_view kOptionsThereAre =
+    "There are ANALYZE, FORMAT TEXT and FORMAT JSON; with both ANALYZE and FORMAT JSON also "
+    "VERBOSE, COSTS, SETTINGS, BUFFERS, WAL, TIMING, MEMORY and SERIALIZE, for the shards' own "
+    "plans.";
+
+// As defGetBoolean() takes them.
+std::optional<bool> truth_of(const std::string& value) {
+  if (value.empty() || value == "1" || word_is(value, "true") || word_is(value, "on")) return true;
+  if (value == "0" || word_is(value, "false") || word_is(value, "off")) return false;
+  return std::nullopt;
+}
+
+// The last of those that are alike counts, as in PostgreSQL.
+Status take_options(const std::vector<ExplainOption>& options, ExplainRequest& out) {
+  for (const ExplainOption& option : options) {
+    if (option.name != "pgshunt") continue;
+    const auto on = truth_of(option.value);
+    if (!on) {
+      return Error{sqlstate::kInvalidParameterValue, "PGSHUNT requires a Boolean value",
+                   "Write EXPLAIN (PGSHUNT), or (PGSHUNT off) for PostgreSQL's own EXPLAIN."};
+    }
+    out.route = *on;
+  }
+  // The other options are the server's to check.
+  if (!out.route) return Ok{};
+  constexpr std::string_view kOfShards[] = {"verbose", "costs",  "settings", "buffers",
+                                            "wal",     "timing", "memory",   "serialize"};
+  std::string first_of_shards;
+  for (const ExplainOption& option : options) {
+    if (option.name == "pgshunt") continue;
+    if (option.name == "analyze" || option.name == "analyse") {
+      const auto on = truth_of(option.value);
+      if (!on) {
+        return Error{sqlstate::kInvalidParameterValue, "ANALYZE requires a Boolean value", {}};
+      }
+      out.analyze = *on;
+    } else if (option.name == "format") {
+      out.json = word_is(option.value, "json");
+      if (out.json || word_is(option.value, "text")) continue;
+      if (word_is(option.value, "xml") || word_is(option.value, "yaml")) {
+        return Error{sqlstate::kFeatureNotSupported,
+                     "EXPLAIN (PGSHUNT) has no FORMAT " + in_upper_case(option.value),
+                     "Use FORMAT JSON or FORMAT TEXT."};
+      }
+      return Error{sqlstate::kInvalidParameterValue,
+                   "unrecognized value for EXPLAIN option \"format\": \"" + option.value + "\"",
+                   "There are TEXT and JSON."};
+    } else if (std::find(std::begin(kOfShards), std::end(kOfShards), option.name) !=
+               std::end(kOfShards)) {
+      if (first_of_shards.empty()) first_of_shards = in_upper_case(option.name);
+      out.shard_options.append(", ").append(option.text);
+    } else if (option.name == "summary" || option.name == "generic_plan") {
+      return Error{sqlstate::kFeatureNotSupported,
+                   "EXPLAIN (PGSHUNT) does not have option " + in_upper_case(option.name),
+                   std::string(kOptionsThereAre)};
+    } else {
+      return Error{sqlstate::kInvalidParameterValue,
+                   "unrecognized EXPLAIN option \"" + option.name + "\"",
+                   std::string(kOptionsThereAre)};
+    }
+  }
+  if (!first_of_shards.empty() && !(out.analyze && out.json)) {
+    return Error{sqlstate::kInvalidParameterValue,
+                 "EXPLAIN (PGSHUNT) has option " + first_of_shards +
+                     " only with both ANALYZE and FORMAT JSON",
+                 "It is about the shards' own plans, which are told only then."};
+  }
+  return Ok{};
+}
+
 }  // namespace
 
-std::optional<ExplainRequest> read_explain_route(std::string_view sql,
-                                                 bool standard_conforming_strings) {
+std::optional<Result<ExplainRequest>> read_explain_route(std::string_view sql,
+                                                         bool standard_conforming_strings) {
   SqlLexer lexer(sql, standard_conforming_strings);
   SqlToken token;
-  const auto is_word = [&](std::string_view word) {
-    return token.kind == TokenKind::kIdentifier && word_is(lexer.text(token), word);
-  };
-  if (!lexer.next(token) || !is_word("explain")) return std::nullopt;
-  const std::size_t begin = token.begin;
-  if (!lexer.next(token) || !lexer.is_symbol(token, '(')) return std::nullopt;
-  ExplainRequest out;
-  bool ours = false;
-  while (lexer.next(token) && !lexer.is_symbol(token, ')')) {
-    ours |= is_word("pgshunt");
-    out.json |= is_word("json");
-    // ANALYZE alone, or and one of PostgreSQL's words for true.
-    if (!is_word("analyze")) continue;
-    SqlLexer ahead = lexer;
-    SqlToken value;
-    ahead.next(value);
-    const std::string_view word = ahead.text(value);
-    out.analyze =
-        word == "," || word == ")" || word_is(word, "true") || word_is(word, "on") || word == "1";
+  if (!lexer.next(token) || token.kind != TokenKind::kIdentifier ||
+      !word_is(lexer.text(token), "explain")) {
+    return std::nullopt;
   }
-  if (!ours || token.kind == TokenKind::kEnd) return std::nullopt;
-  const std::string_view statement = trim_sql_space(sql.substr(token.end));
-  out.statement = std::string(sql.substr(0, begin)).append(statement);
+  const std::size_t explain = token.begin;
+  if (!lexer.next(token) || !lexer.is_symbol(token, '(')) return std::nullopt;
+  const std::size_t open = token.begin;
+  SqlLexer ahead = lexer;
+  ahead.next(token);
+  constexpr std::string_view kQuery[] = {"select", "with", "values", "table"};
+  const bool query = std::any_of(std::begin(kQuery), std::end(kQuery), [&](std::string_view word) {
+    return word_is(ahead.text(token), word);
+  });
+  if (query) return std::nullopt;  // one in parentheses
+  std::vector<ExplainOption> options;
+  const std::optional<SqlToken> wrong = read_options(lexer, options);
+  const auto is_ours = [](const ExplainOption& option) { return option.name == "pgshunt"; };
+  if (std::none_of(options.begin(), options.end(), is_ours)) return std::nullopt;
+  if (wrong) return syntax_error_at(sql, *wrong);
+  const std::size_t behind = lexer.position();
+  lexer.next(token);
+  if (token.kind == TokenKind::kEnd || lexer.is_symbol(token, ';')) {
+    return syntax_error_at(sql, token);
+  }
+  ExplainRequest out;
+  if (const Status taken = take_options(options, out); !taken) return taken.error();
+  if (out.route) {
+    out.statement = std::string(sql.substr(0, explain)).append(trim_sql_space(sql.substr(behind)));
+    out.server_text = std::string(sql.substr(0, open)).append(out.json ? "(FORMAT JSON)" : "");
+    if (is_explained_query(sql.substr(behind), standard_conforming_strings)) {
+      // Never longer than the list it stands for.
+      out.server_text.append(behind - out.server_text.size(), ' ').append(sql.substr(behind));
+    } else {
+      out.server_text.append(" SELECT");  // EXPLAIN of it is none to a server
+    }
+    return out;
+  }
+  // Positions in a server's errors stay the client's.
+  out.statement = sql;
+  const auto blank = [&](std::size_t from, std::size_t to) {
+    std::fill(out.statement.begin() + static_cast<std::ptrdiff_t>(from),
+              out.statement.begin() + static_cast<std::ptrdiff_t>(to), ' ');
+  };
+  if (std::all_of(options.begin(), options.end(), is_ours)) {
+    blank(open, behind);
+    return out;
+  }
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    if (!is_ours(options[i])) continue;
+    // With the comma behind it; those at the end of the list with the one before them.
+    const bool last =
+        std::all_of(options.begin() + static_cast<std::ptrdiff_t>(i), options.end(), is_ours);
+    blank(last ? options[i - 1].end : options[i].begin, last ? behind - 1 : options[i + 1].begin);
+    if (last) break;
+  }
   return out;
 }
 
@@ -227,8 +404,8 @@ ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
   return out;
 }
 
-std::string analyzing(std::string_view text) {
-  return "EXPLAIN (ANALYZE, FORMAT JSON) " + std::string(text);
+std::string analyzing_prefix(const ExplainRequest& request) {
+  return "EXPLAIN (ANALYZE, FORMAT JSON" + request.shard_options + ") ";
 }
 
 std::string plan_of_rows(std::string_view messages) {
@@ -243,28 +420,43 @@ std::string plan_of_rows(std::string_view messages) {
   return out;
 }
 
+bool is_explained_query(std::string_view statement, bool standard_conforming_strings) {
+  SqlLexer lexer(statement, standard_conforming_strings);
+  SqlToken token;
+  lexer.next(token);
+  constexpr std::string_view kFirst[] = {"select", "with",   "values", "table",
+                                         "insert", "update", "delete", "merge"};
+  return lexer.is_symbol(token, '(') ||
+         std::any_of(std::begin(kFirst), std::end(kFirst),
+                     [&](std::string_view word) { return word_is(lexer.text(token), word); });
+}
+
+std::vector<std::string> explained_rows(const ExplainedRoute& explained) {
+  if (explained.json) return {json_of(explained)};
+  std::vector<std::string> rows = {"Route: " + explained.kind, "  Why: " + explained.reason};
+  for (const ExplainedRoute::Part& part : explained.parts) {
+    rows.push_back("  Shard " + part.shard + ": " + part.text);
+    if (part.plan.empty()) continue;
+    rows.push_back("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) +
+                   " ms");
+  }
+  for (const std::string& key : explained.new_keys) rows.push_back("  New key: " + key);
+  if (!explained.merge.empty()) rows.push_back("  Merge: " + explained.merge);
+  if (explained.elapsed.count() > 0) {
+    rows.push_back("Execution Time: " + milliseconds(explained.elapsed) + " ms");
+  }
+  return rows;
+}
+
 void append_explained_route(std::string& out, const ExplainedRoute& explained) {
   FieldDescription column;
   column.name = "QUERY PLAN";
   column.type_oid = explained.json ? 114 : type_oid::kText;  // json
   column.type_size = -1;
   append_row_description(out, {&column, 1});
-  const auto row = [&](std::string_view text) { append_text_row(out, {&text, 1}); };
-  if (explained.json) {
-    row(json_of(explained));
-  } else {
-    row("Route: " + explained.kind);
-    row("  Why: " + explained.reason);
-    for (const ExplainedRoute::Part& part : explained.parts) {
-      row("  Shard " + part.shard + ": " + part.text);
-      if (part.plan.empty()) continue;
-      row("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) + " ms");
-    }
-    for (const std::string& key : explained.new_keys) row("  New key: " + key);
-    if (!explained.merge.empty()) row("  Merge: " + explained.merge);
-    if (explained.elapsed.count() > 0) {
-      row("Execution Time: " + milliseconds(explained.elapsed) + " ms");
-    }
+  for (const std::string& row : explained_rows(explained)) {
+    const std::string_view value = row;
+    append_text_row(out, {&value, 1});
   }
   append_command_complete(out, "EXPLAIN");
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,14 +15,27 @@
 namespace pgshunt {
 
 struct ExplainRequest {
-  std::string statement;  // what is to be explained, with the comments before EXPLAIN
-  bool json = false;      // FORMAT JSON
+  // What is to be explained, with the comments before EXPLAIN; if not `route`, the EXPLAIN itself,
+  // without PGSHUNT among its options.
+  std::string statement;
+  bool route = true;  // not: (PGSHUNT off), an EXPLAIN of PostgreSQL's own
+  bool json = false;  // FORMAT JSON
   bool analyze = false;
+  std::string shard_options;  // of the shards' own EXPLAIN: ", BUFFERS, COSTS off"
+  // What servers prepare in place of a prepared one: an EXPLAIN with the same parameters, column
+  // and positions in errors.
+  std::string server_text;
+  std::uint32_t effects = 0;  // of a prepared one, if it is run
 };
 
-// Nothing if the text is another statement, an EXPLAIN that is PostgreSQL's own included.
-std::optional<ExplainRequest> read_explain_route(std::string_view sql,
-                                                 bool standard_conforming_strings);
+// Nothing if the text is another statement, an EXPLAIN that says nothing of PGSHUNT included. 42601
+// for options that are none, 22023 and 0A000 for those that PGSHUNT does not have.
+std::optional<Result<ExplainRequest>> read_explain_route(std::string_view sql,
+                                                         bool standard_conforming_strings);
+
+// By its first word a SELECT, INSERT, UPDATE, DELETE or MERGE; there is EXPLAIN of other
+// statements.
+bool is_explained_query(std::string_view statement, bool standard_conforming_strings);
 
 // What there is to say of a route, for longer than the route lasts.
 struct ExplainedRoute {
@@ -44,12 +58,14 @@ struct ExplainedRoute {
 ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
                              std::span<const ShardId> shards, const Topology& topology);
 
-// What each part is to be sent for ANALYZE.
-std::string analyzing(std::string_view text);
+// What each part is to be sent for ANALYZE goes behind that.
+std::string analyzing_prefix(const ExplainRequest& request);
 // The plan in the DataRow messages with which a server answers that.
 std::string plan_of_rows(std::string_view messages);
 
-// Appends the answer, rows of text or one of JSON, up to CommandComplete.
+// The answer's rows: lines of text, or one of JSON.
+std::vector<std::string> explained_rows(const ExplainedRoute& explained);
+// Appends all of the answer, up to CommandComplete.
 void append_explained_route(std::string& out, const ExplainedRoute& explained);
 
 }  // namespace pgshunt

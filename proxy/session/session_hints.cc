@@ -23,6 +23,7 @@ Status add(std::string_view name, std::string_view statement, RouteHint& out) {
 RouteHint read(const NameValues& settings, const ShardTransaction& transaction,
                std::string_view without = {}) {
   RouteHint out;
+  out.of_session = true;
   for (const std::string_view name : kSettings) {
     if (name == without) continue;
     // What has been checked before cannot fail. What a function has set is found out by the

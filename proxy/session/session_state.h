@@ -20,10 +20,10 @@ class StatementPlanner {
  public:
   // Null for what is not routed at all.
   virtual Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) = 0;
-  // Of a planned statement that the proxy makes values for: changes it to one with parameters for
-  // them.
-  virtual Status place_values(Statement& statement) = 0;
-  // False: a column's default has changed, and it is to be planned anew.
+  // Changes a planned statement to what servers are to prepare in its place: with parameters for
+  // the values that the proxy makes for it, or of an EXPLAIN (PGSHUNT) one that they know.
+  virtual Status rewrite(Statement& statement) = 0;
+  // False: a column's default has changed, or it was made under another hint; plan it anew.
   virtual bool values_are_current(const Statement& statement) = 0;
 
  protected:

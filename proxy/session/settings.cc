@@ -252,7 +252,7 @@ std::string settings_change(const NameValues& from, const NameValues& to) {
 }
 
 NameValuesPtr settings_for_parsing(const NameValuesPtr& settings) {
-  static constexpr std::array<std::string_view, 12> kHarmless = {
+  static constexpr std::array<std::string_view, 16> kHarmless = {
       "application_name",
       "bytea_output",
       "client_min_messages",
@@ -262,6 +262,11 @@ NameValuesPtr settings_for_parsing(const NameValuesPtr& settings) {
       "extra_float_digits",
       "idle_in_transaction_session_timeout",
       "lock_timeout",
+      // Hints say where, not what; and a client may set another for each of its requests.
+      "pgshunt.key",
+      "pgshunt.keyspace",
+      "pgshunt.role",
+      "pgshunt.shard",
       "statement_timeout",
       "synchronous_commit",
       "work_mem",

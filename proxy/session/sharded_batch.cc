@@ -23,6 +23,7 @@ struct ShardedConversation::Part {
     kControl,     // BEGIN, COMMIT, ... : answered here
     kShard,       // `shard`; unset: any will do (statements are only parsed or described)
     kEverywhere,  // one Bind and Execute that fan out
+    kExplain,     // an Execute of EXPLAIN (PGSHUNT): answered here
   };
   Way way = Way::kNowhere;
   std::optional<ShardId> shard;
@@ -34,6 +35,7 @@ struct ShardedConversation::Part {
   bool ddl = false;
   bool listens = false;        // binds a LISTEN
   bool moves_names = false;    // sets search_path or a hint
+  bool explains = false;       // binds an EXPLAIN (PGSHUNT)
   bool copies = false;         // kEverywhere: it is a COPY
   bool copies_in = false;      // FROM STDIN
   bool several_write = false;  // on several shards, each its own rows
@@ -115,11 +117,9 @@ Result<std::shared_ptr<const StatementPlan>> ShardedConversation::plan(const Sta
     if (const Status good = Router::check_syntax(statement.text); !good) return good.error();
   }
   if (is_unrouted(statement.effect.verb)) return std::shared_ptr<const StatementPlan>();
-  if (read_explain_route(statement.text, session_.standard_conforming_strings())) {
-    return Error{sqlstate::kFeatureNotSupported,
-                 "EXPLAIN (PGSHUNT) is answered as a simple query only",
-                 "Send it from psql, or in your driver's simple query mode."};
-  }
+  const auto explain = read_explain_route(statement.text, session_.standard_conforming_strings());
+  if (explain && !*explain) return explain->error();
+  if (explain) return plan_explain(statement, **explain);
   return router_.prepare(statement.text, statement.types, router_session());
 }
 
@@ -137,26 +137,21 @@ StatementPtr ShardedConversation::statement_in(const Part& part, std::string_vie
   return find_statement(name);
 }
 
+// The one shard that can describe it. Whoever made the statement may have had another hint.
 std::optional<ShardId> ShardedConversation::home_of(const StatementPtr& statement) {
   if (!statement || !statement->plan) return std::nullopt;
-  return router_.home_of(*statement->plan, router_session());
+  const auto plan = router_.refresh(statement->plan, router_session());
+  if (!plan) return std::nullopt;
+  return router_.home_of(**plan, router_session());
 }
 
 // A server analyses a prepared statement anew when search_path has changed
 // (utils/cache/plancache.c). Where that names tenants it is another statement then, for another
-// shard: the name comes to stand for that one. So it does when a hint has come or gone.
-StatementPtr ShardedConversation::under_settings(std::string_view name, StatementPtr statement) {
-  if (!statement || !statement->plan) return statement;
-  const RouterSession& session = router_session();
-  const StatementPlanData& known = statement->plan->data();
-  if (!router_.topology().has_tenant_schemas() && !session.hint && !known.hint_asked) {
-    return statement;
-  }
-  auto plan = router_.refresh(statement->plan, session);
-  if (!plan || ((*plan)->data().search_path == known.search_path &&
-                (*plan)->data().hint_asked == known.hint_asked)) {
-    return statement;
-  }
+// shard: the name comes to stand for that one.
+StatementPtr ShardedConversation::under_search_path(std::string_view name, StatementPtr statement) {
+  if (!statement || !statement->plan || !router_.topology().has_tenant_schemas()) return statement;
+  auto plan = router_.refresh(statement->plan, router_session());
+  if (!plan || (*plan)->data().search_path == statement->plan->data().search_path) return statement;
   SessionState& state = session_.state();
   if (name.empty() || state.names.undecided(name)) return statement;
   Statement fresh = *statement;
@@ -231,7 +226,7 @@ void ShardedConversation::gather_lookups(std::string_view rest, Part& part) {
       const auto bind = decode_bind(message.body);
       const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;
       if (!statement) return;
-      if (!statement->plan) continue;
+      if (!statement->plan || statement->explain) continue;
       const auto route = route_bind(*bind, *statement);
       if (!route) return;
       const bool unknown = route->kind == RouteKind::kLookup && !keys_.failure(route->lookups);
@@ -259,17 +254,25 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     return way == Part::Way::kControl ||
            (way == Part::Way::kShard && (!shard || part.shard == shard));
   };
-  std::vector<std::string_view> bound;  // portals of this part
+  std::vector<std::string_view> bound;       // portals of this part
+  std::vector<std::string_view> to_explain;  // those of EXPLAIN (PGSHUNT)
+  const auto has = [](const std::vector<std::string_view>& portals, std::string_view portal) {
+    return std::find(portals.begin(), portals.end(), portal) != portals.end();
+  };
+  const auto explains = [&](std::string_view portal) {
+    if (has(bound, portal)) return has(to_explain, portal);
+    return !explain_portals_.empty() && explain_portals_.contains(std::string(portal));
+  };
   // A portal of an earlier batch is on the shard it was bound on.
   const auto place_portal = [&](std::string_view portal) {
-    if (std::find(bound.begin(), bound.end(), portal) != bound.end()) return true;
+    if (has(bound, portal)) return true;
     const auto known = portals_.find(std::string(portal));
     if (known == portals_.end()) return decided || place(Part::Way::kShard, std::nullopt);
     if (known->second == kManyShards) return decided || place(Part::Way::kShard, std::nullopt);
     return place(Part::Way::kShard, known->second);
   };
   const auto fanned_out = [&](std::string_view portal) {
-    if (std::find(bound.begin(), bound.end(), portal) != bound.end()) return false;
+    if (has(bound, portal)) return false;
     const auto known = portals_.find(std::string(portal));
     return known != portals_.end() && known->second == kManyShards;
   };
@@ -306,7 +309,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         const auto bind = decode_bind(message.body);
         if (!bind) return fails(bind.error(), begin);
         const auto current = with_current_values(
-            bind->statement, under_settings(bind->statement, statement_in(part, bind->statement)));
+            bind->statement,
+            under_search_path(bind->statement, statement_in(part, bind->statement)));
         if (!current) return fails(current.error(), own_parse != kNone ? own_parse : begin);
         const StatementPtr& statement = *current;
         if (statement && statement->made_values > 0 && given_.empty()) {
@@ -326,6 +330,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kShard, home_shard());
           part.moves_names |= fits && (effect.name == "search_path" ||
                                        is_hint_setting(effect.name) || router_session().hint);
+        } else if (statement->explain) {
+          // Servers check and describe it. Where what it explains goes is asked when it is
+          // executed.
+          fits = place(Part::Way::kShard, home_of(statement));
+          part.explains |= fits;
+          if (fits) to_explain.push_back(bind->portal);
         } else {
           const auto route = route_bind(*bind, *statement);
           if (!route) return fails(route.error(), own_parse != kNone ? own_parse : begin);
@@ -355,8 +365,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
                      route->kind == RouteKind::kMoveRows ||
                      route->kind == RouteKind::kInsertSelect || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
-            const bool only_parsed = !part.shard || bound.empty();
-            if (part.way == Part::Way::kShard && only_parsed && !part.executes) decided = false;
+            if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
             if (fits) {
               part.copies = route->copy != nullptr;
@@ -388,6 +397,15 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kExecute: {
         const auto execute = decode_execute(message.body);
         if (!execute) return fails(execute.error(), begin);
+        if (explains(execute->portal)) {
+          // What goes before it has its answers first.
+          fits = begin == 0;
+          if (!fits) break;
+          const Status looked_at = look_at_explain(execute->portal, part);
+          if (!looked_at) return looked_at.error();
+          if (!part.lookups.empty()) return part;
+          break;
+        }
         if (fanned_out(execute->portal)) return fails(no_portions_error(), begin);
         fits = place_portal(execute->portal);
         part.executes |= fits;
@@ -424,7 +442,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     }
     if (message.header.type == frontend::kExecute &&
         (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere ||
-         part.moves_names)) {
+         part.way == Part::Way::kExplain || part.moves_names)) {
       // One statement a part, or what follows is read by another search path; a Sync or Flush right
       // behind belongs to it.
       std::size_t next = at;
@@ -456,6 +474,7 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
   std::size_t at = 0;
   Message message;
   taken = batch.size();
+  if (std::exchange(synced_, false) && !transaction_.open()) explain_portals_.clear();
   if (std::exchange(ignore_sync_, false) && batch[0] == frontend::kSync) {
     return Verdict::kTaken;  // of a COPY that has failed since
   }
@@ -498,6 +517,7 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
     return refuse_batch(failed_transaction_error(), batch, taken);
   }
   // A COPY FROM ignores the Sync behind it, unless it fails to begin.
+  const bool synced = part->synced;
   sync_behind_copy_ = part->copies_in && part->synced;
   const bool waits_for_sync = part->writes && (!part->synced || part->copies_in);
   if (!transaction_.open() && part->executes && (part->several_write || waits_for_sync)) {
@@ -511,14 +531,36 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
   }
   ready_owed_ = part->synced;
   if (part->ddl && part->executes) note_ddl();
-  return serve_part(*part, batch.substr(0, part->size));
+  const std::string_view messages = batch.substr(0, part->size);
+  const Verdict verdict = serve_part(*part, messages);
+  if (verdict == Verdict::kTaken && (part->explains || !explain_portals_.empty())) {
+    note_explain_portals(*part, messages);
+  }
+  synced_ = synced && verdict == Verdict::kTaken;
+  return verdict;
 }
 
 ShardedConversation::Verdict ShardedConversation::sync() {
   ready_owed_ = true;
+  synced_ = true;
   if (transaction_.implicit()) return end_implicit_transaction();
   unit_done(false);
   return Verdict::kTaken;
+}
+
+// An Execute of an EXPLAIN (PGSHUNT): with ANALYZE the part is what the explained statement's would
+// be.
+Status ShardedConversation::look_at_explain(std::string_view portal, Part& part) {
+  part.way = Part::Way::kExplain;
+  part.executes = true;
+  const ExplainPortal& known = explain_portals_.find(std::string(portal))->second;
+  if (known.rows || !known.statement->explain->analyze) return Ok{};
+  const auto route = route_bind(*decode_bind(known.bind), *known.statement);
+  if (!route) return route.error();
+  part.writes = route->writes;
+  part.several_write = route->kind == RouteKind::kWriteShards;
+  if (route->kind == RouteKind::kLookup) part.lookups.add(route->lookups);
+  return Ok{};
 }
 
 ShardedConversation::Verdict ShardedConversation::refuse_batch(const Error& error,
@@ -542,8 +584,38 @@ ShardedConversation::Verdict ShardedConversation::serve_part(const Part& part,
       return part_on_shard(part, messages);
     case Part::Way::kEverywhere:
       return part_everywhere(part, messages);
+    case Part::Way::kExplain: {
+      std::size_t at = 0;
+      Message message;
+      next_message(messages, at, message);
+      return execute_explain(*decode_execute(message.body));
+    }
   }
   return Verdict::kTaken;
+}
+
+// Which portals are those of EXPLAIN (PGSHUNT) behind these messages.
+void ShardedConversation::note_explain_portals(const Part& part, std::string_view messages) {
+  std::size_t at = 0;
+  Message message;
+  while (next_message(messages, at, message)) {
+    if (message.header.type == frontend::kBind) {
+      const auto bind = decode_bind(message.body);
+      if (!bind) continue;
+      StatementPtr statement = statement_in(part, bind->statement);
+      if (statement && statement->explain) {
+        explain_portals_[std::string(bind->portal)] = {std::move(statement),
+                                                       std::string(message.body), std::nullopt, 0};
+      } else {
+        explain_portals_.erase(std::string(bind->portal));
+      }
+    } else if (message.header.type == frontend::kClose) {
+      const auto target = decode_close(message.body);
+      if (target && target->kind == TargetKind::kPortal) {
+        explain_portals_.erase(std::string(target->name));
+      }
+    }
+  }
 }
 
 ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part,

@@ -9,6 +9,7 @@
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
 #include "router/copy_plan.h"
+#include "router/hint.h"
 #include "router/sql_lexer.h"
 
 namespace pgshunt {
@@ -59,6 +60,11 @@ std::size_t batch_size(std::string_view bytes) {
     at += header.frame_size();
     if (header.type == frontend::kSync || header.type == frontend::kFlush) return at;
   }
+}
+
+// The rest of a text behind a statement in it: semicolons, white space, comments.
+std::string_view behind(std::string_view statement, std::string_view sql) {
+  return sql.substr(static_cast<std::size_t>(statement.data() + statement.size() - sql.data()));
 }
 
 }  // namespace
@@ -188,6 +194,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   const auto sql = decode_query(frame.substr(kFrameHeaderSize));
   if (!sql) return refuse(sql.error());
   ready_owed_ = true;
+  if (!transaction_.open()) explain_portals_.clear();
   // A simple query drops the unnamed statement.
   unnamed_.reset();
   session_.state().unnamed.tag = 0;
@@ -201,13 +208,16 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
     return !controls_transaction(verb) && verb != Verb::kSetLocal;
   };
   bool only_plain = plain(statement.verb);
+  std::string_view last = statement.text;
   while (scan.next(next)) {
     ++count;
     effects |= next.effects;
     only_plain &= plain(next.verb);
+    last = next.text;
   }
   if (count == 1) return serve_statement(header, frame, *sql, statement);
   if (transaction_.failed() && only_plain) return refuse(failed_transaction_error());
+  if (const Status ok = check_no_hint(behind(last, *sql)); !ok) return refuse(ok.error());
   if (!catalog_ready()) return Verdict::kWait;
   if (!only_plain) return begin_script(*sql);
   return serve_several(header, frame, *sql, effects);
@@ -228,11 +238,25 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     return run_on_shard(home_shard(), header, frame, &statement);
   }
   if (!catalog_ready()) return Verdict::kWait;
-  if (const auto explain =
-          read_explain_route(statement.text, session_.standard_conforming_strings())) {
-    return explain_statement(*explain, statement.effects);
+  if (!check_no_hint(behind(statement.text, sql))) {
+    // The only statement's all the same, and so a part of its text.
+    StatementEffects whole = statement;
+    const auto begin = static_cast<std::size_t>(statement.text.data() - sql.data());
+    whole.text = trim_sql_space(sql.substr(begin));
+    return serve_plain(header, frame, sql, whole);
   }
-  return serve_routed(header, frame, sql, statement);
+  return serve_plain(header, frame, sql, statement);
+}
+
+// Neither about the session nor about its transaction.
+ShardedConversation::Verdict ShardedConversation::serve_plain(const FrameHeader& header,
+                                                              std::string_view frame,
+                                                              std::string_view sql,
+                                                              const StatementEffects& statement) {
+  const auto explain = read_explain_route(statement.text, session_.standard_conforming_strings());
+  if (!explain) return serve_routed(header, frame, sql, statement);
+  if (!*explain) return refuse(explain->error());
+  return explain_statement(**explain, statement.effects);
 }
 
 ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader& header,

@@ -73,7 +73,7 @@ class ShardedConversation final : public Conversation,
   void on_commit_done(CommitCoordinator& coordinator) override;
 
   Result<std::shared_ptr<const StatementPlan>> plan(const Statement& statement) override;
-  Status place_values(Statement& statement) override;
+  Status rewrite(Statement& statement) override;
   bool values_are_current(const Statement& statement) override;
 
  private:
@@ -110,12 +110,42 @@ class ShardedConversation final : public Conversation,
   Verdict serve_statement(const FrameHeader& header, std::string_view frame, std::string_view sql,
                           const StatementEffects& statement);
 
+  Verdict serve_plain(const FrameHeader& header, std::string_view frame, std::string_view sql,
+                      const StatementEffects& statement);
+
   // EXPLAIN (PGSHUNT), sharded_explain.cc.
+  // What it is by the extended protocol: a portal, which has its rows once it has run.
+  struct ExplainPortal {
+    StatementPtr statement;
+    std::string bind;  // the body of the Bind
+    std::optional<std::vector<std::string>> rows;
+    std::size_t next_row = 0;
+  };
+  // One Execute of it.
+  struct ExplainExecution {
+    const Statement& prepared;
+    BindView bind;
+    ExecuteView execute;
+  };
+  // ANALYZE: its shards are at it.
+  struct Analysis {
+    ExplainedRoute explained;
+    TimePoint since{};
+    std::optional<std::string> portal;  // nothing: a simple query
+    std::uint32_t max_rows = 0;
+  };
+  Result<std::shared_ptr<const StatementPlan>> plan_explain(const Statement& statement,
+                                                            const ExplainRequest& explain);
+  bool rewrite_explain(Statement& statement);
   Verdict explain_statement(const ExplainRequest& request, std::uint32_t effects);
-  Verdict explain_insert_select(const ExplainRequest& request, const Route& route,
-                                std::uint32_t effects);
-  Verdict analyze_statement(ExplainedRoute explained, const Route& route,
-                            std::span<const ShardId> route_shards);
+  Verdict explain_by_server(std::string_view sql);
+  Verdict execute_explain(const ExecuteView& execute);
+  // `execution`: null for a simple query.
+  Verdict explain(const ExplainRequest& request, const Route& route, std::uint32_t effects,
+                  const ExplainExecution* execution);
+  Verdict analyze(const ExplainRequest& request, ExplainedRoute explained, const Route& route,
+                  std::span<const ShardId> route_shards, const ExplainExecution* execution);
+  static void append_portion(std::string& out, ExplainPortal& portal, std::uint32_t max_rows);
   std::string analyzed_reply(const FanOut& fan_out);
 
   // Messages of several statements, sharded_script.cc.
@@ -140,10 +170,14 @@ class ShardedConversation final : public Conversation,
   std::optional<Verdict> hold_writes(std::span<const ShardId> shards);
   Verdict write_on_shards(std::vector<ShardId> shards, bool fixes_moment,
                           std::vector<std::string> texts, FanOutPlan plan);
+  // The same up to a fan_out_ that has not been given anything to send; none if it was refused.
+  Verdict begin_write(std::vector<ShardId> shards, bool fixes_moment, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
   void tell_moment(std::span<ServerLink* const> links);
+  // `prefix`: what goes before the text of each.
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
-                                     const Statement& prepared, std::string_view result_formats);
+                                     const Statement& prepared, std::string_view result_formats,
+                                     std::string_view prefix = {});
 
   // Updates of shard keys, sharded_moves.cc.
   struct Move {
@@ -202,7 +236,8 @@ class ShardedConversation final : public Conversation,
   };
   Result<bool> draw_ids(std::span<const std::string> sources, std::vector<std::int64_t>& out);
   Status want_unique_id_function();
-  bool lacks_unique_id_function(const Statement& statement) const;
+  Status place_values(Statement& statement);
+  bool lacks_unique_id_function(const Statement& statement);
   void stop_waiting_for_ids();
   Verdict make_values(const Route& route, std::string_view sql, std::string_view statement);
   Verdict serve_given_query();
@@ -218,7 +253,7 @@ class ShardedConversation final : public Conversation,
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
   std::optional<ShardId> home_of(const StatementPtr& statement);
-  StatementPtr under_settings(std::string_view name, StatementPtr statement);
+  StatementPtr under_search_path(std::string_view name, StatementPtr statement);
   Status remember_statement(const ParseView& parse);
   void close_statement(std::string_view body);
   Result<Route> route_bind(const BindView& bind, const Statement& statement);
@@ -227,6 +262,8 @@ class ShardedConversation final : public Conversation,
   Verdict part_everywhere(const Part& part, std::string_view messages);
   Verdict part_of_control(const Part& part, std::string_view messages);
   void gather_lookups(std::string_view rest, Part& part);
+  Status look_at_explain(std::string_view portal, Part& part);
+  void note_explain_portals(const Part& part, std::string_view messages);
   Verdict refuse_batch(const Error& error, std::string_view batch, std::size_t& taken);
 
   // Catalogs: is what is known of them enough to route by, and to run on `shard`? False: the unit
@@ -300,8 +337,7 @@ class ShardedConversation final : public Conversation,
   std::optional<Script> script_;  // the message being served
   std::optional<Move> move_;      // the rows fan_out_ is about
   std::unique_ptr<InsertSelectRun> insert_select_;
-  std::optional<ExplainedRoute> analyzed_;  // its shards are at it
-  TimePoint analyzed_since_{};
+  std::optional<Analysis> analysis_;
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
   std::unique_ptr<CopyFanOut> copy_;           // or this
@@ -342,6 +378,9 @@ class ShardedConversation final : public Conversation,
   TimePoint catalog_wait_{};           // since when
   std::uint64_t catalog_awaited_ = 0;  // a generation, see CatalogReport; 0: none
   bool ddl_ = false;                   // not known to be committed yet
+
+  std::unordered_map<std::string, ExplainPortal> explain_portals_;
+  bool synced_ = false;  // since then nothing has come: portals outside of transactions are gone
 
   StatementPtr unnamed_;
   // Where the portals are that outlived their batch.

@@ -172,6 +172,10 @@ ShardedConversation::Verdict ShardedConversation::serve_given_query() {
 
 // --- prepared statements -------------------------------------------------------------------------
 
+Status ShardedConversation::rewrite(Statement& statement) {
+  return rewrite_explain(statement) ? Status(Ok{}) : place_values(statement);
+}
+
 // The values' places are behind the parameters that the client binds.
 Status ShardedConversation::place_values(Statement& statement) {
   const MadeValues* made = statement.plan ? statement.plan->made() : nullptr;
@@ -191,9 +195,11 @@ Status ShardedConversation::place_values(Statement& statement) {
   return Ok{};
 }
 
-// Would it be made the same today? A column's default may have changed.
+// Would it be made the same today, by this session? A column's default may have changed; and a hint
+// leaves it to the shard to make them.
 bool ShardedConversation::values_are_current(const Statement& statement) {
-  if (!statement.plan || statement.plan->epoch() == router_.topology().epoch) return true;
+  if (!statement.plan || router_.is_current(*statement.plan, router_session())) return true;
+  if (statement.made_values == 0 && !statement.written.empty()) return true;  // an EXPLAIN
   const std::string& text = statement.written.empty() ? statement.text : statement.written;
   const auto plan = router_.prepare(text, statement.types, router_session());
   if (!plan) return statement.written.empty();  // without values of ours, binding it says why
@@ -228,11 +234,12 @@ Result<StatementPtr> ShardedConversation::with_current_values(std::string_view n
   return made;
 }
 
-bool ShardedConversation::lacks_unique_id_function(const Statement& statement) const {
+bool ShardedConversation::lacks_unique_id_function(const Statement& statement) {
   if (!statement.plan) return false;
-  const StatementPlanData& plan = statement.plan->data();
-  if (plan.epoch != router_.topology().epoch) return false;  // looked at again when it is bound
-  return plan.sequences_apart || (plan.unique_ids && !router_.topology().unique_ids);
+  const auto plan = router_.refresh(statement.plan, router_session());
+  if (!plan) return false;  // binding it says why
+  const StatementPlanData& data = (*plan)->data();
+  return data.sequences_apart || (data.unique_ids && !router_.topology().unique_ids);
 }
 
 // The messages become given_, with values in those Binds whose statements want some: all of them,

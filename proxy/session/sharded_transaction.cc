@@ -223,6 +223,7 @@ void ShardedConversation::finish_transaction(bool failed) {
     transaction_.end();
   }
   portals_.clear();
+  explain_portals_.clear();
   note_local_strings();
   session_.state().has_local_settings = (session_.state().pins & kEffectSetConfig) != 0;
 }
@@ -233,8 +234,8 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const Error& error = fan_out.error();  // buried, it lives on until a later turn
   const std::string complaint = failed ? fan_out.error_response() : std::string();
   std::string agreed = fan_out.plan().preface + fan_out.reply();
-  if (analyzed_ && !failed) agreed = analyzed_reply(fan_out);
-  analyzed_.reset();
+  if (analysis_ && !failed) agreed = analyzed_reply(fan_out);
+  analysis_.reset();
   const std::uint64_t rows = fan_out.rows();
   const std::uint64_t affected = fan_out.affected();
   const FanOutPlan::Use use = fan_out.plan().use;

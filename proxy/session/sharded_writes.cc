@@ -58,6 +58,13 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<Sh
                                                                   bool fixes_moment,
                                                                   std::vector<std::string> texts,
                                                                   FanOutPlan plan) {
+  const Verdict verdict = begin_write(std::move(shards), fixes_moment, std::move(plan));
+  if (verdict == Verdict::kTaken && fan_out_) fan_out_->send_queries(std::move(texts));
+  return verdict;
+}
+
+ShardedConversation::Verdict ShardedConversation::begin_write(std::vector<ShardId> shards,
+                                                              bool fixes_moment, FanOutPlan plan) {
   if (const auto held = hold_writes(shards)) return *held;
   const bool alone = !transaction_.open();
   if (alone) transaction_.begin_implicit();
@@ -70,7 +77,7 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<Sh
     note_write(shard, true);
     links.push_back(&link(shard));
   }
-  plan.clients_text = !fixes_moment;
+  plan.clients_text &= !fixes_moment;
   if (fixes_moment) tell_moment(links);
   if (plan.use == FanOutPlan::Use::kCommand) {
     plan.use = FanOutPlan::Use::kSum;
@@ -79,7 +86,6 @@ ShardedConversation::Verdict ShardedConversation::write_on_shards(std::vector<Sh
   plan.order = FanOutPlan::Order::kAscending;
   after_ = alone ? After::kEndWrite : After::kReply;
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
-  fan_out_->send_queries(std::move(texts));
   return Verdict::kTaken;
 }
 
@@ -105,7 +111,8 @@ void ShardedConversation::end_write(bool failed, std::string reply) {
 // A Bind of an INSERT whose rows belong to several shards: a statement and a Bind for each of them.
 std::vector<FanOutShare> ShardedConversation::shares_of(const Route& route, const BindView& bind,
                                                         const Statement& prepared,
-                                                        std::string_view result_formats) {
+                                                        std::string_view result_formats,
+                                                        std::string_view prefix) {
   std::vector<WireValue> values;
   for (const WireValue& value : bind.values) values.push_back(value);
   StatementTable& table = worker_.statements();
@@ -115,7 +122,7 @@ std::vector<FanOutShare> ShardedConversation::shares_of(const Route& route, cons
     InsertPart part = part_of_insert(*route.split, route.row_order, i);
     FanOutShare& share = shares.emplace_back();
     Statement statement;
-    statement.text = std::move(part.text);
+    statement.text = std::string(prefix).append(part.text);
     statement.settings = prepared.settings;
     statement.conforming_strings = prepared.conforming_strings;
     for (const std::uint16_t parameter : part.parameters) {

@@ -16,6 +16,7 @@
 
 namespace pgshunt {
 
+struct ExplainRequest;  // proxy/session/explain_route.h
 struct Statement;
 using StatementPtr = std::shared_ptr<const Statement>;
 
@@ -51,9 +52,10 @@ struct Statement {
   std::string text;
   bool by_sql = false;
   std::vector<std::uint32_t> types;
-  // The client's text, if the proxy adds `made_values` to each Bind (router/made_values.h): they
-  // are the last parameters of `text`, behind the client's own.
+  // The client's text, if `text` says something else in its place (StatementPlanner::rewrite()).
   std::string written;
+  // The proxy adds so many values to each Bind (router/made_values.h): they are the last parameters
+  // of `text`, behind the client's own.
   std::uint16_t client_parameters = 0;
   std::uint16_t made_values = 0;
   std::vector<std::string> sources;  // as in MadeValues
@@ -69,7 +71,9 @@ struct Statement {
   mutable std::uint32_t routine_effects = kEffectNone;
   // An EXECUTE or DEALLOCATE: the same for what its name stood for at its last use.
   mutable StatementPtr looked_up;
-  // Where it runs, in a sharded database; null otherwise.
+  // An EXPLAIN (PGSHUNT): servers describe it, the proxy executes it. Null for any other.
+  std::shared_ptr<const ExplainRequest> explain;
+  // Where it runs, or what it explains would; null in a database that is not sharded.
   std::shared_ptr<const StatementPlan> plan;
 };
 

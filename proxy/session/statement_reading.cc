@@ -1,6 +1,7 @@
 #include "proxy/session/statement_reading.h"
 
 #include "proxy/database.h"
+#include "proxy/session/explain_route.h"
 #include "proxy/session/session.h"
 #include "proxy/worker.h"
 #include "router/sql_lexer.h"
@@ -168,11 +169,15 @@ bool remember_unnamed(Session& session, const ParseView& parse) {
   for (std::size_t i = 0; i < unnamed.types.size(); ++i) unnamed.types[i] = parse.types.of(i);
   unnamed.made_values = 0;
   const bool other = describe_statement(session, parse.sql, unnamed.text, unnamed.effect);
-  if (!session.state().planner || unnamed.effect.verb != Verb::kInsert) return other;
+  if (!session.state().planner) return other;
+  const bool explains =
+      read_explain_route(parse.sql, session.standard_conforming_strings()).has_value();
+  if (!explains && unnamed.effect.verb != Verb::kInsert) return other;
   const auto statement = statement_of(session, parse);
-  if (!statement || (*statement)->made_values == 0) return other;
+  if (!statement || (*statement)->written.empty()) return other;
   unnamed.text = (*statement)->text;
   unnamed.made_values = (*statement)->made_values;
+  unnamed.effect = (*statement)->effect;
   return true;
 }
 
@@ -207,7 +212,7 @@ Result<StatementPtr> statement_of(Session& session, const ParseView& parse) {
     auto plan = state.planner->plan(fresh);
     if (!plan) return plan.error();
     fresh.plan = std::move(*plan);
-    if (const Status placed = state.planner->place_values(fresh); !placed) return placed.error();
+    if (const Status done = state.planner->rewrite(fresh); !done) return done.error();
   }
   if (own || !for_all) return own_statement(std::move(fresh));
   return table.add(scope, std::move(fresh));

@@ -23,18 +23,17 @@ std::string quoted(std::string_view value) {
 }
 
 void run(std::string_view sql, bool standard_conforming_strings) {
+  (void)check_no_hint(sql);
   RouteHint hint;
   const Status read = read_comment_hints(sql, standard_conforming_strings, hint);
   if (!read) {
     check(read.error().code == sqlstate::kInvalidParameterValue && !read.error().hint.empty());
+    check(may_have_hint(sql));
     return;
   }
   // Whoever has a hint is not dismissed by the quick look.
-  const std::string_view trimmed = sql;
-  if (hint.places() && sql.size() == sql.find_last_not_of(" \t\n\r\f\v") + 1 &&
-      sql.find_first_not_of(" \t\n\r\f\v") == 0) {
-    check(may_have_hint(trimmed));
-  }
+  const bool none = !hint.places() && !hint.keyspace && hint.role == HintRole::kNone;
+  check(none || may_have_hint(sql));
   std::string text;
   for (const auto& [name, value] : {std::pair{"shard", hint.shard}, std::pair{"key", hint.key},
                                     std::pair{"keyspace", hint.keyspace}}) {
@@ -43,6 +42,7 @@ void run(std::string_view sql, bool standard_conforming_strings) {
     if (value->find("*/") != std::string::npos || value->find("/*") != std::string::npos) return;
     text.append(" ").append(name).append("=").append(quoted(*value));
   }
+  if (text.empty()) return;
   RouteHint again;
   check(static_cast<bool>(read_comment_hints("SELECT 1 /* pgshunt:" + text + " */", true, again)));
   check(again.shard == hint.shard && again.key == hint.key && again.keyspace == hint.keyspace);

@@ -42,6 +42,8 @@ TEST(Hint, StandsInACommentAtEitherEnd) {
   EXPECT_EQ(read("/* pgshunt: shard=s1 */ SELECT 1 /* pgshunt: role=replica */"),
             "shard=s1;role=replica;");
   EXPECT_EQ(read("/* pgshunt: SHARD=S1 Role=Primary */ SELECT 1"), "shard=S1;role=primary;");
+  EXPECT_EQ(read("SELECT 1 /* pgshunt: shard=s1 */ -- x"), "shard=s1;");
+  EXPECT_EQ(read("SELECT 1 ; /* PgShunt : shard=s1 */ ;"), "shard=s1;");
 }
 
 TEST(Hint, QuotedValuesHoldAnything) {
@@ -72,6 +74,49 @@ TEST(Hint, SaysWhatItDoesNotUnderstand) {
   EXPECT_EQ(read("/* pgshunt: role=any role=primary */ SELECT 1"),
             "22023 hints contradict each other: two roles");
   EXPECT_EQ(read("/* pgshunt: shard=a shard=a */ SELECT 1"), "shard=a;");
+}
+
+TEST(Hint, WhatIsMeantAsOneIsNotPassedOver) {
+  EXPECT_EQ(read("/* pgshunt: */ SELECT 1"), "22023 a hint says nothing");
+  EXPECT_EQ(read("/* pgshunt: , */ SELECT 1"), "22023 a hint says nothing");
+  EXPECT_EQ(read("/* pgshunt: shard= */ SELECT 1"), "22023 hint \"shard\" has no value");
+  EXPECT_EQ(read("/* pgshunt: shard=, key=5 */ SELECT 1"), "22023 hint \"shard\" has no value");
+  EXPECT_EQ(read("SELECT 1 /* pgshunt: shard */ -- x"), "22023 hint \"shard\" has no value");
+  EXPECT_EQ(read("SELECT 1; -- x\n/* pgshunt: shard */;"), "22023 hint \"shard\" has no value");
+  const std::string no_colon = "22023 a hint has no colon behind \"pgshunt\"";
+  EXPECT_EQ(read("/* pgshunt shard=a */ SELECT 1"), no_colon);
+  EXPECT_EQ(read("SELECT 1; /*PGSHUNT KeySpace = a key=5*/"), no_colon);
+  const std::string line = "22023 a hint stands in a -- comment";
+  EXPECT_EQ(read("-- pgshunt: shard=a\nSELECT 1"), line);
+  EXPECT_EQ(read("SELECT 1 -- pgshunt key=5"), line);
+  EXPECT_EQ(read("SELECT 1 /* pgshunt: shard=b */; --pgshunt : shard = a\r\n"), line);
+}
+
+TEST(Hint, CommentsMayTellOfPgshunt) {
+  for (const char* sql :
+       {"/* written for pgshunt */ SELECT 1", "-- pgshunt is great\nSELECT 1",
+        "/* pgshunt is great */ SELECT 1", "/* pgshunt */ SELECT 1",
+        "/* pgshunt version=2 */ SELECT 1", "SELECT 1 -- pgshunt: see shard=a",
+        "SELECT 1 -- for pgshunt: shard=a", "/* pgshunts: x=y */ SELECT 1",
+        "/* pgshuntshard=a */ SELECT 1", "/* pgshunt_shard=a */ SELECT 1",
+        "SELECT 1 /* app='pgshunt',shard='a' */", "/* pgshunt=5 */ SELECT 1",
+        "SELECT 1 /* pgshunt, the proxy: key=value */", "SELECT -- pgshunt: shard=a\n1"}) {
+    EXPECT_EQ(read(sql), "") << sql;
+  }
+}
+
+TEST(Hint, BehindSeveralStatementsItIsNobodys) {
+  const auto behind = [](std::string_view text) {
+    const Status none = check_no_hint(text);
+    return none ? std::string("none") : none.error().message;
+  };
+  EXPECT_EQ(behind(";"), "none");
+  EXPECT_EQ(behind("; /* x */ -- pgshunt is great"), "none");
+  EXPECT_EQ(behind("; /* pgshunt: role=any */"),
+            "a hint stands behind the last of several statements");
+  EXPECT_EQ(behind(" /* x */;; /* pgshunt: keyspace=a */"),
+            "a hint stands behind the last of several statements");
+  EXPECT_EQ(behind("; /* pgshunt: shard */"), "hint \"shard\" has no value");
 }
 
 class HintedRoute : public ::testing::Test {

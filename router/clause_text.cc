@@ -106,4 +106,10 @@ std::optional<TextRange> without_last_words(std::string_view sql, TextRange rang
   return TextRange{range.begin + tokens.front().begin, range.begin + tokens.back().end};
 }
 
+std::string quoted_identifier(std::string_view name) {
+  std::string out = "\"";
+  for (const char c : name) out.append(c == '"' ? 2 : 1, c);
+  return out += '"';
+}
+
 }  // namespace pgshunt

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,5 +30,8 @@ std::optional<SelectClauses> find_clauses(std::string_view sql, std::size_t firs
 // A sort item without its last `words` words (ASC, NULLS LAST).
 std::optional<TextRange> without_last_words(std::string_view sql, TextRange range,
                                             std::size_t words);
+
+// The name in quotes: as an identifier that means it and nothing else.
+std::string quoted_identifier(std::string_view name);
 
 }  // namespace pgshunt

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "router/clause_text.h"
 #include "router/insert_rows.h"
 #include "router/refusal.h"
 #include "router/sql_decode.h"
@@ -27,12 +28,6 @@ Error not_found() {
       "an INSERT whose keys are made by pgshunt.unique_id() is not written in a way that "
       "the proxy can add them to",
       "Take ids by SELECT pgshunt.unique_id(), and write them into the statement.");
-}
-
-std::string quoted_name(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out.append(c == '"' ? 2 : 1, c);
-  return out + '"';
 }
 
 // The highest $n.
@@ -182,7 +177,7 @@ Result<std::shared_ptr<const MadeValues>> make_default_values(
   std::string values;
   for (const MadeColumn& column : columns) {
     if (!column.by_default) continue;
-    names.append(names.empty() ? "" : ", ").append(quoted_name(column.name));
+    names.append(names.empty() ? "" : ", ").append(quoted_identifier(column.name));
     values.append(values.empty() ? "" : ", ").append(editor.value(column.sequence));
   }
   if (names.empty()) return std::shared_ptr<const MadeValues>();
@@ -271,7 +266,7 @@ Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text
     if (!end) return not_found();
     std::string names;
     for (const MadeColumn& column : columns) {
-      if (column.by_default && !column.position) names += ", " + quoted_name(column.name);
+      if (column.by_default && !column.position) names += ", " + quoted_identifier(column.name);
     }
     editor.replace({*end, *end}, names);
   }

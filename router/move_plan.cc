@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "router/clause_text.h"
 #include "router/insert_plan.h"
 #include "router/refusal.h"
 #include "router/sql_lexer.h"
@@ -12,12 +13,6 @@ namespace {
 Error refused(const Table& table, const std::string& why) {
   return refusal("UPDATE may not set the shard key " + quoted(table.key_column) + ": " + why,
                  "Delete the row and insert it anew.");
-}
-
-std::string identifier(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out.append(c == '"' ? 2 : 1, c);
-  return out += '"';
 }
 
 // In E'...', which reads alike under either standard_conforming_strings.
@@ -116,12 +111,12 @@ Status plan_move(const Topology& topology, std::string_view text, const Query& q
   for (const Column& column : table.columns) {
     if (column.generated) continue;
     if (move->columns++ > 0) columns += ", ";
-    columns += identifier(column.name);
+    columns += quoted_identifier(column.name);
   }
   const TableName& target = *query.target;
-  const std::string name =
-      (target.schema.empty() ? "" : identifier(target.schema) + ".") + identifier(target.name);
-  const std::string alias = target.alias.empty() ? "" : " AS " + identifier(target.alias);
+  const std::string name = (target.schema.empty() ? "" : quoted_identifier(target.schema) + ".") +
+                           quoted_identifier(target.name);
+  const std::string alias = target.alias.empty() ? "" : " AS " + quoted_identifier(target.alias);
   move->insert = "INSERT INTO " + name + alias + " (" + columns + ") OVERRIDING SYSTEM VALUE ";
   move->no_rows = "SELECT " + columns + " FROM " + name + " WHERE false";
   move->remove = "DELETE FROM " + name + " WHERE ctid = ANY (";

@@ -618,6 +618,10 @@ class Planner {
     }
     auto copy = plan_copy_from(topology_, statement, table, analysis_.facts());
     if (!copy) return copy.error();
+    // Most keys that are made would be another shard's.
+    if (request_.hinted && copy->made_key) return missing_key("COPY", table);
+    plan_.unique_ids = std::any_of(table.columns.begin(), table.columns.end(),
+                                   [](const Column& column) { return column.unique_id; });
     if (table.placement == TablePlacement::kSharded) {
       const auto apart = wants_sequences_apart(copy->columns, table);
       if (!apart) return apart.error();

@@ -68,6 +68,8 @@ class ShardedConversation final : public Conversation,
   void on_unique_ids_installed(const Status& installed) override;
   void on_copy_in_started() override;
   void on_copy_wants_keys(CopyIn& copy) override;
+  Result<bool> on_copy_wants_values(const std::string& source, std::size_t count, bool more,
+                                    std::vector<std::int64_t>& out) override;
   void on_copy_done(CopyFanOut& copy) override;
   void on_commit_done(CommitCoordinator& coordinator) override;
 
@@ -172,6 +174,7 @@ class ShardedConversation final : public Conversation,
     // Drops so many of these bytes; returns how many of the client's that are.
     std::size_t consume(std::size_t size);
   };
+  std::function<void()> resuming();
   Result<bool> draw_ids(std::span<const std::string> sources, std::vector<std::int64_t>& out);
   Status want_unique_id_function();
   bool lacks_unique_id_function(const Statement& statement) const;

@@ -29,7 +29,8 @@ std::optional<Int> number(std::string_view text) {
 
 // Trying again can help: a server that is starting, stopping or a standby yet.
 bool may_pass(const Error& error) {
-  return error.code != sqlstate::kInvalidAuthorization &&
+  constexpr Sqlstate kSequenceEnds{"2200H"};
+  return error.code != kSequenceEnds && error.code != sqlstate::kInvalidAuthorization &&
          error.code != sqlstate::kObjectNotInPrerequisiteState;
 }
 

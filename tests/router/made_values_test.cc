@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "protocol/frame.h"
+#include "router/copy_split.h"
+#include "router/pg_hash.h"
 #include "router/router.h"
 #include "router/statement_plan.h"
 #include "tests/router/topologies.h"
@@ -155,6 +158,124 @@ TEST_F(MadeValuesTest, ParametersComeBehindTheClients) {
   EXPECT_EQ(prepared("INSERT INTO users (name) VALUES ($1)", {25, 25, 25}),
             "INSERT INTO users (name, \"id\") VALUES ($1, " PARAMETER(4) ")");
   EXPECT_EQ(prepared("INSERT INTO parts (user_id) VALUES ($1)"), "nothing");
+}
+
+class CopyWithMadeValuesTest : public MadeValuesTest {
+ protected:
+  // What each shard is sent of the stream, which comes in pieces of that size; values are 1001, ...
+  std::vector<std::string> split(std::string_view sql, std::string_view stream,
+                                 std::size_t piece = 1 << 20) {
+    const auto route = router_.route(sql);
+    EXPECT_TRUE(route) << sql << ": " << (route ? "" : route.error().message);
+    if (!route) return {};
+    EXPECT_EQ(route->kind, RouteKind::kCopySplit);
+    text_ = route->copy->shard_text(sql, true);
+    std::vector<std::string> outputs(3);
+    CopySplitter splitter(router_.shared_topology(), route->copy, {});
+    std::int64_t next = 1001;
+    for (; !stream.empty(); stream.remove_prefix(std::min(piece, stream.size()))) {
+      const std::string_view taken = stream.substr(0, piece);
+      for (std::size_t field = 0; field < route->copy->made.size(); ++field) {
+        while (splitter.values_left(field) < splitter.values_wanted(taken)) {
+          splitter.add_values(field, {&next, 1});
+          ++next;
+        }
+      }
+      if (!splitter.take(taken, outputs)) return {splitter.failure().error.message};
+    }
+    if (!splitter.finish(outputs)) return {splitter.failure().error.message};
+    for (std::string& output : outputs) {
+      std::string data;
+      for (std::string_view rest = output; !rest.empty();) {
+        const std::size_t size = load_be32(rest.data() + 1) + std::size_t{1};
+        data += rest.substr(5, size - 5);
+        rest.remove_prefix(size);
+      }
+      output = data;
+    }
+    return outputs;
+  }
+  // The row of one shard: which has it, or "" if not exactly the shard of that key.
+  std::string row_of(const std::vector<std::string>& outputs, std::int64_t key) {
+    const auto& topology = router_.topology();
+    const ShardId owner = topology.keyspaces[0].hash()->owners[hash_int8(key) & (kBucketCount - 1)];
+    for (std::size_t shard = 0; shard < outputs.size(); ++shard) {
+      if (shard != owner && !outputs[shard].empty()) return "";
+    }
+    return outputs.at(owner);
+  }
+
+  std::string text_;
+};
+
+TEST_F(CopyWithMadeValuesTest, TheKeyIsPutBeforeTheFields) {
+  EXPECT_EQ(row_of(split("COPY users (name) FROM STDIN", "a\tb\\\n\n"), 1001), "1001\ta\tb\\\n\n");
+  EXPECT_EQ(text_, "COPY users (\"id\", name) FROM STDIN");
+  EXPECT_EQ(
+      row_of(split("copy /* ( */ \"orders\"(note,name) from stdin csv delimiter ';'", "\"\n\";x"),
+             1001),
+      "1001;\"\n\";x");
+  EXPECT_EQ(text_, "copy /* ( */ \"orders\"(\"id\", note,name) from stdin csv delimiter ';'");
+  EXPECT_EQ(row_of(split("COPY users (name) FROM STDIN", "\\.\n"), 1001), "");
+}
+
+TEST_F(CopyWithMadeValuesTest, CopiesAreGivenTheSame) {
+  const auto rows = split("COPY kinds (name) FROM STDIN CSV", "x\r\ny");
+  EXPECT_EQ(text_, "COPY kinds (\"id\", \"No\", name) FROM STDIN CSV");
+  EXPECT_EQ(rows[0], "1001,1004,x\r\n1002,1005,y");
+  EXPECT_EQ(rows[1], rows[0]);
+  EXPECT_EQ(rows[2], rows[0]);
+  const auto own = split("COPY kinds (name, id) FROM STDIN", "x\t7\n");
+  EXPECT_EQ(own[0], "1001\tx\t7\n");
+}
+
+TEST_F(CopyWithMadeValuesTest, BinaryRowsTooHaveOneFieldMore) {
+  using namespace std::string_literals;
+  const std::string header = "PGCOPY\n\377\r\n\0"s + std::string(8, '\0');
+  const auto rows =
+      split("COPY users (name) FROM STDIN BINARY", header + "\0\1\0\0\0\1x"s + "\377\377"s);
+  const ShardId owner =
+      router_.topology().keyspaces[0].hash()->owners[hash_int8(1001) & (kBucketCount - 1)];
+  EXPECT_EQ(rows.at(owner), header + "\0\2\0\0\0\10\0\0\0\0\0\0\3\351\0\0\0\1x"s + "\377\377"s);
+}
+
+TEST_F(CopyWithMadeValuesTest, ThereAreAlwaysEnoughHoweverTheStreamIsCut) {
+  using namespace std::string_literals;
+  std::string binary = "PGCOPY\n\377\r\n\0"s + std::string(8, '\0');
+  for (int i = 0; i < 9; ++i) binary += "\0\1\377\377\377\377"s;
+  const std::pair<const char*, std::string> cases[] = {
+      {"COPY kinds (name) FROM STDIN", "a\nb\n\n\nc"},
+      {"COPY kinds (name) FROM STDIN", "a\rb\r\r\rc\r"},
+      {"COPY kinds (name) FROM STDIN", "a\r\nb\r\n\r\n\r\nc\r\n"},
+      {"COPY kinds (name) FROM STDIN CSV HEADER", "a\n\"\n\r\n\"\n\n\nc\n\\.\n"},
+      {"COPY kinds (name) FROM STDIN BINARY", binary},
+  };
+  for (const auto& [sql, stream] : cases) {
+    std::vector<std::size_t> lengths;
+    for (std::size_t piece = 1; piece <= stream.size(); ++piece) {
+      const auto rows = split(sql, stream, piece);
+      EXPECT_EQ(rows.size(), 3u) << sql << " " << piece << ": " << rows[0];
+    }
+  }
+}
+
+TEST_F(CopyWithMadeValuesTest, AHeaderThatIsComparedHasOurNamesToo) {
+  const auto rows = split("COPY kinds (name) FROM STDIN (FORMAT csv, HEADER match)", "name\nx\n");
+  EXPECT_EQ(rows[0], "\"id\",\"No\",name\n1001,1005,x\n");
+  EXPECT_EQ(split("COPY kinds (name) FROM STDIN (HEADER)", "any\n")[0], "any\n");
+}
+
+TEST_F(CopyWithMadeValuesTest, WhatWouldNotBeReadAsANumberIsRefused) {
+  for (const char* sql :
+       {"COPY users (name) FROM STDIN (NULL '1')", "COPY users (name) FROM STDIN (DEFAULT '-1')",
+        "COPY users (name) FROM STDIN (DELIMITER '-')",
+        "COPY users (name) FROM STDIN (FORMAT csv, DELIMITER '7')",
+        "COPY users (name) FROM STDIN (FORMAT csv, QUOTE '7')",
+        "/* pgshunt: shard=s1 */ COPY users (name) FROM STDIN"}) {
+    const auto route = router_.route(sql);
+    ASSERT_FALSE(route) << sql;
+    EXPECT_EQ(route.error().code.view(), "0A000") << sql;
+  }
 }
 
 TEST_F(MadeValuesTest, WithoutTheFunctionNothingRuns) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "protocol/byte_search.h"
 #include "protocol/frame.h"
 #include "protocol/frontend.h"
 #include "router/hint_plan.h"
@@ -326,8 +327,10 @@ std::size_t CopySplitter::values_wanted(std::string_view payload) const {
   if (plan_->options.format == CopyFormat::kBinary) {
     return payload.size() / (2 + 4 * plan_->columns.size()) + kMore;
   }
-  const auto count = [&](char c) { return std::count(payload.begin(), payload.end(), c); };
-  return static_cast<std::size_t>(std::max(count('\n'), count('\r'))) + kMore;
+  const auto count = [&](char c) {
+    return count_byte(payload.data(), payload.data() + payload.size(), c);
+  };
+  return std::max(count('\n'), count('\r')) + kMore;
 }
 
 bool CopySplitter::fill(const CopyRow& row) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "protocol/byte_search.h"
 #include "protocol/frame.h"
 #include "router/copy_split.h"
 #include "router/pg_hash.h"
@@ -257,6 +260,21 @@ TEST_F(CopyWithMadeValuesTest, ThereAreAlwaysEnoughHoweverTheStreamIsCut) {
       EXPECT_EQ(rows.size(), 3u) << sql << " " << piece << ": " << rows[0];
     }
   }
+}
+
+TEST_F(CopyWithMadeValuesTest, BytesAreCountedWhereverTheyStand) {
+  std::string text(100, 'x');
+  std::size_t wanted = 0;
+  for (const std::size_t at : {0, 15, 16, 17, 31, 32, 63, 98, 99}) {
+    text[at] = '\n';
+    ++wanted;
+    for (std::size_t begin = 0; begin < 20; ++begin) {
+      const auto from = static_cast<std::ptrdiff_t>(begin);
+      EXPECT_EQ(count_byte(text.data() + begin, text.data() + text.size(), '\n'),
+                static_cast<std::size_t>(std::count(text.begin() + from, text.end(), '\n')));
+    }
+  }
+  EXPECT_EQ(count_byte(text.data(), text.data() + text.size(), '\n'), wanted);
 }
 
 TEST_F(CopyWithMadeValuesTest, AHeaderThatIsComparedHasOurNamesToo) {

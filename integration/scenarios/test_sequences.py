@@ -163,6 +163,52 @@ def test_copy_without_the_number(world, table, column, form):
     check(servers)
 
 
+def knows_kinds(proxy):
+    try:
+        with connect(proxy) as client, client.transaction(force_rollback=True):
+            return client.execute("INSERT INTO kinds DEFAULT VALUES").rowcount == 1
+    except psycopg.errors.FeatureNotSupported:
+        return False
+
+
+def test_keys_that_are_generated_always(world):
+    servers, proxy = world
+    with connect(proxy) as client:
+        client.execute("DROP TABLE invoices, kinds")
+        client.execute("CREATE TABLE invoices (note text, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
+        client.execute("CREATE TABLE kinds (id int GENERATED ALWAYS AS IDENTITY, name text)")
+    wait_until(lambda: all(knows_kinds(proxy) for _ in range(4)))  # every worker
+    for simple in (True, False):
+        with connect(proxy, simple) as client:
+            for _ in range(20):
+                client.execute("INSERT INTO invoices (note) VALUES (%s), ('x')", ("i",))
+                client.execute("INSERT INTO invoices VALUES (%s)", ("i",))
+                client.execute("INSERT INTO invoices (note, id) VALUES (%s, DEFAULT) RETURNING id", ("i",))
+                client.execute("INSERT INTO invoices (note) OVERRIDING USER VALUE VALUES ('i')")
+                client.execute("INSERT INTO invoices DEFAULT VALUES")
+                client.execute("INSERT INTO kinds (name) VALUES (%s)", ("k",))
+            for statement in ("INSERT INTO invoices (id, note) VALUES (5, 'x')",
+                              "INSERT INTO invoices VALUES ('x', DEFAULT), ('y', 5)",
+                              "INSERT INTO kinds VALUES (5, 'x')"):
+                with pytest.raises(psycopg.errors.GeneratedAlways) as raised:
+                    client.execute(statement)
+                assert "OVERRIDING SYSTEM VALUE" in raised.value.diag.message_hint
+            # The server would take a number of its own.
+            refused(client, "INSERT INTO invoices OVERRIDING USER VALUE VALUES ('x', 5), ('x', DEFAULT)")
+            refused(client, "INSERT INTO kinds OVERRIDING USER VALUE VALUES (5, 'x')")
+            with client.cursor().copy("COPY invoices (note) FROM STDIN") as copy:
+                copy.write("c\n" * 100)
+            check(servers)
+            numbers = values(client.execute("SELECT id FROM invoices"))
+            assert len(set(numbers)) == len(numbers) and len(numbers) % 220 == 0
+    with connect(proxy) as client:
+        client.execute("INSERT INTO invoices (id, note) OVERRIDING SYSTEM VALUE VALUES (-5, 'x')")
+        with client.cursor().copy("COPY invoices (id, note) FROM STDIN") as copy:
+            copy.write("-6\tx\n")
+        assert sorted(values(client.execute("SELECT id FROM invoices WHERE id < 0"))) == [-6, -5]
+    check(servers)
+
+
 def test_copy_tells_when_a_sequence_ends(world):
     servers, proxy = world
     with connect(proxy) as client:

@@ -373,6 +373,49 @@ def test_refused_where_the_key_or_the_copies_would_be_unknown(client, servers):
         assert refusal(client, "INSERT INTO orders DEFAULT VALUES") == "25P02"
 
 
+def test_explained_inserts_take_no_ids(client, proxies, servers):
+    def plan(statement):
+        return [row[0] for row in client.execute(statement).fetchall()]
+
+    def last_values():
+        return [server.execute("SELECT last_value FROM pgshunt.unique_ids", dbname=DATABASE) for server in servers]
+
+    client.execute("DELETE FROM orders")
+    for table in ("orders", "kinds"):
+        insert = f"INSERT INTO {table} (note) VALUES ('a'), ('b'), ('c')"
+        before = last_values()
+        for _ in range(2000):
+            lines = plan(f"EXPLAIN (VERBOSE, COSTS off) {insert}")
+        assert lines[0] == f"Insert on public.{table}" and len(lines) > 1
+        with connect(proxies[0], simple=True) as simple:
+            for _ in range(2000):
+                lines = [row[0] for row in simple.execute(f"EXPLAIN (PGSHUNT) {insert}")]
+        assert any(f"INSERT INTO {table}" in line and "made 3" in line for line in lines)
+        assert last_values() == before
+        assert client.execute(f"SELECT id FROM {table} WHERE note = 'a'").fetchall() == []
+        with connect(proxies[0], simple=True) as simple:
+            for options in ("PGSHUNT, ANALYZE", "PGSHUNT, ANALYZE, FORMAT JSON"):
+                simple.execute(f"EXPLAIN ({options}) {insert}")
+            simple.execute(f"SELECT 1; EXPLAIN (PGSHUNT, ANALYZE) {insert}")
+        plan(f"EXPLAIN ANALYZE INSERT INTO {table} (note) VALUES ('a')") if table == "orders" else None
+        assert misplaced(servers) == 0 and len(copies(servers)) == 1
+        count = len(client.execute(f"SELECT id FROM {table} WHERE note = 'a'").fetchall())
+        assert count == (4 if table == "orders" else 3)
+        client.execute(f"DELETE FROM {table}")
+
+
+def test_a_hinted_call_has_the_function_installed(make_postgres, make_proxy):
+    servers = [make_postgres(f"hinted{number}") for number in range(2)]
+    made_values.create(servers, DATABASE, USER)
+    proxy = make_proxy(configuration(servers, buckets=None))
+    with connect(proxy, simple=True) as client:
+        hint = f"/* pgshunt: shard={servers[1].name} */"
+        assert client.execute(f"{hint} SELECT pgshunt.unique_id()").fetchone()[0] > 0
+    with connect(proxy) as client:
+        client.execute(f"{hint} CREATE TABLE t (id bigint DEFAULT pgshunt.unique_id())")
+        assert client.execute(f"{hint} SELECT pgshunt.unique_id()").fetchone()[0] > 0
+
+
 def test_asyncpg(proxies, servers):
     async def take():
         connection = await asyncpg.connect(host=proxies[0].host, port=proxies[0].port, user=USER,

@@ -36,7 +36,8 @@ std::string_view name_of(const Route& route) {
     case RouteKind::kLookup:
       return "as the directory decides";
     case RouteKind::kMakeValues:
-      return "as the values of pgshunt.unique_id() decide";
+      return route.made.empty() ? "after the shards are made ready for ids of all of them"
+                                : "as the values that the proxy makes decide";
   }
   return "";
 }
@@ -160,6 +161,7 @@ std::string json_of(const ExplainedRoute& explained) {
     json += "}";
   }
   json += "]";
+  if (!explained.text.empty()) json += ", \"Text\": " + json_string(explained.text);
   if (!explained.new_keys.empty()) {
     json += ", \"New Keys\": [";
     for (std::size_t i = 0; i < explained.new_keys.size(); ++i) {
@@ -251,6 +253,7 @@ void append_explained_route(std::string& out, const ExplainedRoute& explained) {
   } else {
     row("Route: " + explained.kind);
     row("  Why: " + explained.reason);
+    if (!explained.text.empty()) row("  Text: " + explained.text);
     for (const ExplainedRoute::Part& part : explained.parts) {
       row("  Shard " + part.shard + ": " + part.text);
       if (part.plan.empty()) continue;

@@ -240,7 +240,12 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   const auto route = this->route(statement.text, router_session());
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
-  if (route->kind == RouteKind::kMakeValues) return make_values(*route, sql, statement.text);
+  if (route->kind == RouteKind::kMakeValues) {
+    // A script's step is the statement alone.
+    const std::string_view whole = script_ ? statement.text : sql;
+    const auto begin = static_cast<std::size_t>(statement.text.data() - whole.data());
+    return make_values(*route, whole.substr(0, begin), whole.substr(begin + statement.text.size()));
+  }
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
   if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {

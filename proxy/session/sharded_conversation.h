@@ -179,7 +179,7 @@ class ShardedConversation final : public Conversation,
   Status want_unique_id_function();
   bool lacks_unique_id_function(const Statement& statement) const;
   void stop_waiting_for_ids();
-  Verdict make_values(const Route& route, std::string_view sql, std::string_view statement);
+  Verdict make_values(const Route& route, std::string_view before, std::string_view behind);
   Verdict serve_given_query();
   Result<StatementPtr> with_current_values(std::string_view name, const StatementPtr& statement);
   std::optional<Status> give_values_to_batch(std::string_view batch);

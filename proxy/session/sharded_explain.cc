@@ -42,11 +42,19 @@ ShardedConversation::Verdict ShardedConversation::explain_statement(const Explai
       return asked ? Verdict::kWait : refuse(asked.error());
     }
   }
+  if (route->kind == RouteKind::kMakeValues && request.analyze) {
+    // It runs, with values of its own, where they say.
+    return make_values(
+        *route,
+        request.json ? "EXPLAIN (PGSHUNT, ANALYZE, FORMAT JSON) " : "EXPLAIN (PGSHUNT, ANALYZE) ",
+        {});
+  }
   const bool open = route->shards.empty();
   const ShardId one = open ? shard_of(*route, effects) : 0;
   const bool shown = !open || request.analyze;
   const std::span<const ShardId> shards = open ? std::span(&one, shown ? 1 : 0) : route->shards;
   ExplainedRoute explained = explain_route(request, *route, shards, router_.topology());
+  if (!route->made.empty()) explained.text = router_.with_places(route->made.size());
   if (!request.analyze) {
     append_explained_route(worker_.client_out(), explained);
     unit_done(false);

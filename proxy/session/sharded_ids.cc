@@ -156,10 +156,10 @@ void ShardedConversation::stop_waiting_for_ids() {
 
 // --- simple queries ------------------------------------------------------------------------------
 
-// `statement` is a part of `sql`, or all of a script's current step.
+// What stands before and behind the routed statement stays, unless it is a step of a script.
 ShardedConversation::Verdict ShardedConversation::make_values(const Route& route,
-                                                              std::string_view sql,
-                                                              std::string_view statement) {
+                                                              std::string_view before,
+                                                              std::string_view behind) {
   if (route.made.empty()) {
     const Status asked = want_unique_id_function();
     return asked ? Verdict::kWait : refuse(asked.error());
@@ -168,14 +168,12 @@ ShardedConversation::Verdict ShardedConversation::make_values(const Route& route
   const auto drawn = draw_ids(route.made, values);
   if (!drawn) return refuse(drawn.error());
   if (!*drawn) return Verdict::kWait;
-  const std::string_view text = router_.with_values(values);
+  std::string whole(before);
+  whole.append(router_.with_values(values)).append(behind);
   if (script_) {
-    script_->statements[script_->next] = text;
+    script_->statements[script_->next] = std::move(whole);
     return continue_script();
   }
-  const auto begin = static_cast<std::size_t>(statement.data() - sql.data());
-  std::string whole(sql.substr(0, begin));
-  whole.append(text).append(sql.substr(begin + statement.size()));
   append_query(given_.bytes, whole);
   return serve_given_query();
 }

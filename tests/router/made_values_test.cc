@@ -36,6 +36,16 @@ std::shared_ptr<const Topology> topology_with_ids(bool installed = true) {
   builder.set_columns("public", "plain", {test_column("id", kInt8), test_column("name", kText)});
   builder.set_columns("public", "parts", {test_column("user_id", kInt8), made});
   builder.set_columns("public", "kinds", {made, test_column("name", kText), last});
+  EXPECT_TRUE(builder.add_sharded_table("public", "always", "users", "id"));
+  EXPECT_TRUE(builder.add_sharded_table("public", "mostly", "users", "id"));
+  for (const char* table : {"always", "mostly"}) {
+    Column number = test_column("id", kInt8, false, ColumnDefault::kDiffers);
+    number.sequence = "s";
+    number.takes_number = true;
+    number.identity =
+        table == std::string_view("always") ? Identity::kAlways : Identity::kByDefault;
+    builder.set_columns("public", table, {number, test_column("name", kText)});
+  }
   builder.declared().unique_ids = installed;
   auto topology = builder.build(1);
   EXPECT_TRUE(topology);
@@ -150,6 +160,47 @@ TEST_F(MadeValuesTest, WhatWouldDifferFromCopyToCopyIsRefused) {
         "INSERT INTO plain (id) VALUES (pgshunt.unique_id() + 1)"}) {
     EXPECT_EQ(made(sql).substr(0, 5), "0A000") << sql;
   }
+}
+
+TEST_F(MadeValuesTest, WhatIsGeneratedAlwaysIsOverridden) {
+  EXPECT_EQ(made("INSERT INTO always (name) VALUES ('values (')"),
+            "INSERT INTO always (name, \"id\") OVERRIDING SYSTEM VALUE VALUES ('values (', " ID(
+                1001) ")");
+  EXPECT_EQ(made("INSERT INTO always AS values VALUES (DEFAULT, 'x'), (DEFAULT, 'y')"),
+            "INSERT INTO always AS values OVERRIDING SYSTEM VALUE VALUES (" ID(1001) ", 'x'), (" ID(
+                1002) ", 'y')");
+  EXPECT_EQ(made("INSERT INTO always DEFAULT VALUES"),
+            "INSERT INTO always (\"id\") OVERRIDING SYSTEM VALUE VALUES (" ID(1001) ")");
+  EXPECT_EQ(made("INSERT INTO always OVERRIDING SYSTEM VALUE VALUES (DEFAULT, 'x'), (5, 'y')"),
+            "INSERT INTO always OVERRIDING SYSTEM VALUE VALUES (" ID(1001) ", 'x'), (5, 'y')");
+  EXPECT_EQ(made("INSERT INTO mostly (name) VALUES ('x')"),
+            "INSERT INTO mostly (name, \"id\") VALUES ('x', " ID(1001) ")");
+  for (const char* table : {"always", "mostly"}) {
+    const std::string name = table;
+    EXPECT_EQ(made("INSERT INTO " + name + " (name) overriding /* , */ user VALUE VALUES ('x')"),
+              "INSERT INTO " + name +
+                  " (name, \"id\") OVERRIDING SYSTEM VALUE VALUES ('x', " ID(1001) ")");
+    EXPECT_EQ(made("INSERT INTO " + name + " OVERRIDING USER VALUE VALUES (5, 'x')").substr(0, 5),
+              "0A000");
+  }
+  for (const char* sql : {"INSERT INTO always VALUES (DEFAULT, 'x'), (5, 'y')",
+                          "INSERT INTO always VALUES (pgshunt.unique_id(), 'x')"}) {
+    EXPECT_EQ(made(sql), "428C9 cannot insert a non-DEFAULT value into column \"id\"") << sql;
+  }
+  // The shard says so.
+  EXPECT_EQ(made("INSERT INTO always VALUES (5, 'x')"), "nothing");
+}
+
+TEST_F(MadeValuesTest, ExplainingTakesNothingUnlessItRuns) {
+  for (const char* table : {"users", "kinds", "always"}) {
+    const std::string insert = std::string(" INSERT INTO ") + table + " (name) VALUES ('x'), ('y')";
+    const auto route = router_.route("EXPLAIN (VERBOSE)" + insert);
+    ASSERT_TRUE(route) << route.error().message;
+    EXPECT_EQ(route->kind, RouteKind::kAnyShard);
+    EXPECT_FALSE(route->writes);
+  }
+  EXPECT_EQ(made("EXPLAIN ANALYZE INSERT INTO users (name) VALUES ('x')"),
+            "EXPLAIN ANALYZE INSERT INTO users (name, \"id\") VALUES ('x', " ID(1001) ")");
 }
 
 TEST_F(MadeValuesTest, ParametersComeBehindTheClients) {
@@ -298,14 +349,23 @@ TEST_F(CopyWithMadeValuesTest, WhatWouldNotBeReadAsANumberIsRefused) {
 
 TEST_F(MadeValuesTest, WithoutTheFunctionNothingRuns) {
   router_.set_topology(topology_with_ids(false));
-  for (const char* sql : {"SELECT pgshunt.unique_id()", "INSERT INTO users (name) VALUES ('a')",
-                          "INSERT INTO parts (user_id) VALUES (1)",
-                          "CREATE TABLE t (id bigint DEFAULT \"pgshunt\".Unique_ID())"}) {
+  for (const char* sql :
+       {"SELECT pgshunt.unique_id()", "INSERT INTO users (name) VALUES ('a')",
+        "INSERT INTO parts (user_id) VALUES (1)",
+        "CREATE TABLE t (id bigint DEFAULT \"pgshunt\".Unique_ID())",
+        "COPY users (name) FROM STDIN", "COPY kinds (name) FROM STDIN",
+        "/* pgshunt: shard=s1 */ SELECT pgshunt.unique_id()",
+        "/* pgshunt: shard=s1 */ UPDATE parts SET id = pgshunt.unique_id()",
+        "/* pgshunt: shard=s1 */ EXPLAIN SELECT pgshunt.unique_id()",
+        "/* pgshunt: shard=s1 */ CREATE TABLE t (id int8 DEFAULT pgshunt.unique_id())",
+        "EXPLAIN INSERT INTO users (name) VALUES ('a')"}) {
     const auto route = router_.route(sql);
     ASSERT_TRUE(route) << sql << ": " << route.error().message;
     EXPECT_EQ(route->kind, RouteKind::kMakeValues) << sql;
     EXPECT_TRUE(route->made.empty()) << sql;
   }
+  const auto without = router_.route("/* pgshunt: shard=s1 */ SELECT 'pgshunt.unique_id()'");
+  EXPECT_TRUE(without && without->kind == RouteKind::kOneShard);
   const auto other = router_.route("SELECT 1");
   EXPECT_TRUE(other && other->kind == RouteKind::kAnyShard);
 }

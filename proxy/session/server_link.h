@@ -264,6 +264,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void append_due_local();
   void settle_transaction();
   bool may_leave_traces() const;
+  void lose_pins();
   void probe();
   void read_probe_row(std::string_view body);
 

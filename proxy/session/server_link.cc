@@ -183,12 +183,18 @@ void ServerLink::forget_server(std::string_view why) {
   pool_.discard(backend, why);
 }
 
-void ServerLink::catch_up_settings() {
+bool ServerLink::catch_up_settings() {
   const NameValuesPtr& wanted = state_.settings.current();
-  if (backend_->memory.settings == wanted) return;
+  if (backend_->memory.settings == wanted) return false;
   const std::string sql = settings_change(*backend_->memory.settings, *wanted);
   backend_->memory.settings = wanted;
   if (!sql.empty()) inject(sql);
+  return !sql.empty();
+}
+
+void ServerLink::doubt_setting(std::string_view name) {
+  // No statement is the empty one.
+  if (backend_) backend_->memory.settings = with(backend_->memory.settings, name, {});
 }
 
 void ServerLink::stop_waiting() {

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -243,6 +244,9 @@ class ShardedConversation final : public Conversation,
   Status check_setting(std::string_view name, Verb verb, std::string_view statement);
   // A statement about a setting of the proxy's own (session_hints.h) may say what it says.
   Status check_hint_setting(std::string_view name, Verb verb, std::string_view statement);
+  void end_locals(std::string_view name, Verb verb, std::string_view value);
+  // What all shards of the transaction have of these is not known.
+  void doubt_settings(const std::set<std::string, std::less<>>& names);
   TransactionStatus status() const;
   void reply(std::string_view tag);
   void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);

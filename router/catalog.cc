@@ -62,8 +62,8 @@ SELECT n.nspname::text, c.relname::text, a.attname::text, a.atttypid::oid::text,
             ELSE coalesce(pg_catalog.pg_collation_actual_version(l.oid), '') END,
        coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''),
        coalesce(q.name, ''),
-       CASE WHEN a.attidentity = 'd'
-                 OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\(''([^'']|'''')*''::regclass\)$'
+       CASE WHEN a.attidentity <> '' THEN a.attidentity::text
+            WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\(''([^'']|'''')*''::regclass\)$'
             THEN 't' ELSE 'f' END,
        CASE WHEN q.readable THEN 't' ELSE 'f' END
 FROM pg_catalog.pg_class c
@@ -246,7 +246,9 @@ Status CatalogReader::add_column_row(Row row) {
   read.fallback = row[13];
   column.sequence = row[14];
   read.sequence_readable = row[16] == "t";
-  column.takes_number = !column.sequence.empty() && row[15] == "t";
+  column.takes_number = !column.sequence.empty() && row[15] != "f";
+  if (row[15] == "d") column.identity = Identity::kByDefault;
+  if (row[15] == "a") column.identity = Identity::kAlways;
   column.unique_id = read.fallback == "pgshunt.unique_id()";
   tables.back().columns.push_back(std::move(read));
   return Ok{};

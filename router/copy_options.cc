@@ -35,6 +35,7 @@ std::optional<bool> boolean_of(const CopyOption& option) {
 struct Written {
   std::optional<CopyFormat> format;
   std::optional<bool> header;
+  bool header_match = false;
   std::optional<std::string> delimiter;
   std::optional<std::string> null_text;
   std::optional<std::string> quote;
@@ -81,16 +82,16 @@ Status read_format(const CopyOption& option, std::optional<CopyFormat>& out) {
   return Ok{};
 }
 
-Status read_header(const CopyOption& option, bool from, std::optional<bool>& out) {
-  if (out) return redundant();
-  out = boolean_of(option);
-  if (out) return Ok{};
+Status read_header(const CopyOption& option, bool from, Written& out) {
+  if (out.header) return redundant();
+  out.header = boolean_of(option);
+  if (out.header) return Ok{};
   if (!option.value || !equals_ignoring_case(*option.value, "match")) {
     return Error{
         sqlstate::kSyntaxError, option.name + " requires a Boolean value or \"match\"", {}};
   }
   if (!from) return unsupported("cannot use \"match\" with HEADER in COPY TO");
-  out = true;  // every server is given the header, and compares it
+  out.header = out.header_match = true;
   return Ok{};
 }
 
@@ -102,7 +103,7 @@ Status read_boolean(const CopyOption& option) {
 Status read_option(const CopyOption& option, bool from, Written& out) {
   const std::string& name = option.name;
   if (name == "format") return read_format(option, out.format);
-  if (name == "header") return read_header(option, from, out.header);
+  if (name == "header") return read_header(option, from, out);
   if (name == "delimiter") return read_string(option, out.delimiter);
   if (name == "null") return read_string(option, out.null_text);
   if (name == "quote") return read_string(option, out.quote);
@@ -240,6 +241,7 @@ Result<ParsedCopyOptions> parse_copy_options(const SqlStatement& copy) {
     }
   }
   out.encoding = written.encoding.value_or("");
+  out.header_match = written.header_match;
   out.force_null = written.force_null.value_or(CopyColumnChoice{});
   out.force_not_null = written.force_not_null.value_or(CopyColumnChoice{});
   return out;

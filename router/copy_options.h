@@ -20,7 +20,8 @@ struct CopyColumnChoice {
 
 struct ParsedCopyOptions {
   CopyOptions bytes;
-  std::string encoding;  // empty: not given
+  std::string encoding;       // empty: not given
+  bool header_match = false;  // HEADER MATCH: servers compare the header with the columns
   CopyColumnChoice force_null;
   CopyColumnChoice force_not_null;
 };

@@ -4,8 +4,11 @@
 #include <array>
 #include <utility>
 
+#include "router/clause_text.h"
 #include "router/copy_options.h"
 #include "router/refusal.h"
+#include "router/sql_lexer.h"
+#include "router/sql_text.h"
 
 namespace pgshunt {
 namespace {
@@ -41,11 +44,60 @@ Status check_where(const StatementFacts& facts) {
   return refusal("a subquery in COPY's WHERE is not supported", "Filter the rows before.");
 }
 
+bool has_field(const CopyPlan& plan, const std::string& column) {
+  return std::find(plan.columns.begin(), plan.columns.end(), column) != plan.columns.end() ||
+         std::any_of(plan.made.begin(), plan.made.end(),
+                     [&](const MadeField& field) { return field.column == column; });
+}
+
+bool is_digit_or_sign(char c) { return (c >= '0' && c <= '9') || c == '-'; }
+
+// Would a number be read as what it is, among the client's own fields?
+Status check_made(const CopyPlan& plan) {
+  const CopyOptions& options = plan.options;
+  const auto numeric = [](const std::string& text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), is_digit_or_sign);
+  };
+  if (options.format == CopyFormat::kBinary) {
+    using namespace type_oid;
+    for (const MadeField& field : plan.made) {
+      if (field.type_oid == kInt2 || field.type_oid == kInt4 || field.type_oid == kInt8) continue;
+      return refusal("COPY in binary format leaves column " + quoted(field.column) + " of table " +
+                         quoted(plan.table) + ", which is no integer, to its default",
+                     "Give the column a value in the data, or send it as text or CSV.");
+    }
+    return Ok{};
+  }
+  const bool csv = options.format == CopyFormat::kCsv;
+  const bool clash = is_digit_or_sign(options.delimiter) || numeric(options.null_text) ||
+                     numeric(options.default_text.value_or("")) ||
+                     (csv && is_digit_or_sign(options.quote));
+  if (!clash) return Ok{};
+  return refusal("COPY leaves column " + quoted(plan.made.front().column) + " of table " +
+                     quoted(plan.table) +
+                     " to its default, and numbers could not be told from its DELIMITER, QUOTE, "
+                     "NULL or DEFAULT",
+                 "Give the column a value in the data, or choose other options.");
+}
+
+// Columns whose default the proxy has to know, and can make.
+std::vector<MadeField> made_fields(const Table& table, const CopyPlan& plan) {
+  std::vector<MadeField> out;
+  const bool sharded = table.placement == TablePlacement::kSharded;
+  for (const Column& column : table.columns) {
+    if (sharded && column.name != table.key_column) continue;
+    if (!(column.unique_id || column.takes_number) || has_field(plan, column.name)) continue;
+    out.push_back(
+        {column.name, column.takes_number ? column.sequence : std::string(), column.type_oid});
+  }
+  return out;
+}
+
 // Each shard would fill a column that is left out by itself.
-Status check_defaults_are_same(const Table& table, const std::vector<std::string>& columns) {
+Status check_defaults_are_same(const Table& table, const CopyPlan& plan) {
   for (const Column& column : table.columns) {
     if (column.fallback != ColumnDefault::kDiffers) continue;
-    if (std::find(columns.begin(), columns.end(), column.name) != columns.end()) continue;
+    if (has_field(plan, column.name)) continue;
     return refusal("the default of column " + quoted(column.name) + " of reference table " +
                        quoted(table.name) + " would differ from shard to shard",
                    "Give the column a value in the data.");
@@ -76,6 +128,7 @@ Result<CopyPlan> plan_copy_from(const Topology& topology, const SqlStatement& st
   CopyPlan out;
   out.options = std::move(options->bytes);
   out.encoding_given = !options->encoding.empty();
+  out.header_match = options->header_match;
   if (encoding_embeds_ascii(options->encoding)) {
     return refusal("COPY FROM over several shards in the encoding " + quoted(options->encoding) +
                        " is not supported",
@@ -90,20 +143,27 @@ Result<CopyPlan> plan_copy_from(const Topology& topology, const SqlStatement& st
     if (out.options.format == CopyFormat::kBinary || column == nullptr) continue;
     if (may_name_a_moment(column->type_oid)) out.moment_fields.push_back(i);
   }
+  out.made = made_fields(table, out);
+  if (!out.made.empty()) {
+    if (const Status good = check_made(out); !good) return good.error();
+  }
   if (table.placement == TablePlacement::kReference) {
     out.every_shard = true;
     if (out.options.default_text) {
       return refusal("COPY's option DEFAULT is not supported for reference tables",
                      "Give the columns values in the data.");
     }
-    if (const Status same = check_defaults_are_same(table, out.columns); !same) {
-      return same.error();
-    }
+    if (const Status same = check_defaults_are_same(table, out); !same) return same.error();
     return out;
   }
   const auto key = std::find(out.columns.begin(), out.columns.end(), table.key_column);
-  if (key == out.columns.end()) return missing_key("COPY", table);
-  out.key_field = static_cast<std::size_t>(key - out.columns.begin());
+  if (key != out.columns.end()) {
+    out.key_field = static_cast<std::size_t>(key - out.columns.begin());
+  } else if (!out.made.empty()) {
+    out.made_key = 0;
+  } else {
+    return missing_key("COPY", table);
+  }
   out.keyspace = table.keyspace;
   out.key_type = topology.keyspaces[table.keyspace].key_type;
   const Column* column = table.find_column(table.key_column);
@@ -112,6 +172,17 @@ Result<CopyPlan> plan_copy_from(const Topology& topology, const SqlStatement& st
   out.force_null = options->force_null.has(table.key_column);
   out.force_not_null = options->force_not_null.has(table.key_column);
   return out;
+}
+
+std::string CopyPlan::shard_text(std::string_view sql, bool standard_conforming_strings) const {
+  if (made.empty()) return std::string(sql);
+  // A column is left out, so there is a list of columns: no parenthesis stands before its own.
+  SqlLexer lexer(sql, standard_conforming_strings);
+  SqlToken token;
+  while (lexer.next(token) && !lexer.is_symbol(token, '(')) continue;
+  std::string out(sql.substr(0, token.end));
+  for (const MadeField& field : made) out += quoted_identifier(field.column) + ", ";
+  return out.append(sql.substr(token.end));
 }
 
 Result<CopyPlan> plan_copy_to(const SqlStatement& statement) {

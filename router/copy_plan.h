@@ -20,6 +20,14 @@
 
 namespace pgshunt {
 
+// A column that the client leaves out and the proxy fills: the shard key, which decides where the
+// row goes, and what must be the same in all copies of a reference table.
+struct MadeField {
+  std::string column;
+  std::string source;  // as MadeValues::sources
+  std::uint32_t type_oid = 0;
+};
+
 struct CopyPlan {
   CopyOptions options;
   bool encoding_given = false;  // ENCODING: the client's bytes may be in any
@@ -27,6 +35,8 @@ struct CopyPlan {
   // COPY FROM only.
   std::string table;                 // without its schema, as in a server's CONTEXT
   std::vector<std::string> columns;  // the fields of a row
+  std::vector<MadeField> made;       // what each is given before those
+  bool header_match = false;         // the shards compare the header's names with the columns'
   bool every_shard = false;          // a reference table: every row goes to every shard
   bool filtered = false;             // WHERE: a row may be dropped by its server
   // Fields that may be dates and times: "now" in one would be each server's own. Ascending.
@@ -34,11 +44,18 @@ struct CopyPlan {
   // Of a sharded table.
   std::optional<ShardId> only_shard;  // a hint says so: a row of another is an error
   std::size_t key_field = 0;
+  std::optional<std::size_t> made_key;  // it is one of `made`: key_field says nothing
   std::uint16_t keyspace = 0;
   ShardKeyType key_type = ShardKeyType::kInt8;
   KeyUse key_use = KeyUse::kStored;
   bool force_null = false;      // FORCE_NULL names the key
   bool force_not_null = false;  // FORCE_NOT_NULL does
+
+  // The statement to send for the client's.
+  std::string shard_text(std::string_view sql, bool standard_conforming_strings) const;
+  const std::string& key_column() const {
+    return made_key ? made[*made_key].column : columns[key_field];
+  }
 };
 
 // `facts`: of the statement's WHERE. Options that are not known are refused, and those that servers

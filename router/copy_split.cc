@@ -1,9 +1,11 @@
 #include "router/copy_split.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <utility>
 
+#include "protocol/byte_search.h"
 #include "protocol/frame.h"
 #include "protocol/frontend.h"
 #include "router/hint_plan.h"
@@ -70,6 +72,7 @@ CopySplitter::CopySplitter(std::shared_ptr<const Topology> topology,
       reader_(with_marker(plan_->options, strict_end_marker), plan_->columns.size(),
               plan_->key_field),
       lines_(topology_->shards.size()),
+      supplies_(plan_->made.size()),
       open_(topology_->shards.size(), kNotOpen) {}
 
 bool CopySplitter::take(std::string_view payload, std::span<std::string> outputs) {
@@ -108,6 +111,11 @@ bool CopySplitter::drain(std::span<std::string> outputs) {
 bool CopySplitter::place(const CopyRow& row, std::span<std::string> outputs) {
   const bool data = row.kind == CopyRow::Kind::kData;
   if (data && !check_moments(row)) return false;
+  CopyRow filled = row;
+  if (!plan_->made.empty() && row.kind != CopyRow::Kind::kTrailer) {
+    if (!fill(row)) return false;
+    filled.bytes = filled_;
+  }
   std::optional<ShardId> shard;
   const bool has_key = data && !plan_->every_shard;
   if (has_key && !find_shard(row, shard)) return false;
@@ -116,12 +124,12 @@ bool CopySplitter::place(const CopyRow& row, std::span<std::string> outputs) {
   }
   const bool unknown = has_key && !shard;
   if (!unknown && held_.empty()) {
-    send(row, reader_.line_number(), shard, outputs);
+    send(filled, reader_.line_number(), shard, outputs);
     return true;
   }
   Held& held = held_.emplace_back();
   held.row = row;
-  held.bytes = row.bytes;
+  held.bytes = filled.bytes;
   held.line = reader_.line_number();
   held.shard = shard;
   if (unknown) held.key = key_;
@@ -155,7 +163,7 @@ bool CopySplitter::go_on(std::span<std::string> outputs) {
         why = refuses_new_keys(keyspace);
       }
       if (why) {
-        good = fail_at(each.line, *why, Shows::kValue, plan_->columns[plan_->key_field],
+        good = fail_at(each.line, *why, Shows::kValue, plan_->key_column(),
                        encoded_key_text(keyspace.key_type, each.key));
         break;
       }
@@ -213,15 +221,15 @@ void CopySplitter::close(ShardId shard, std::string& output) {
 }
 
 bool CopySplitter::find_shard(const CopyRow& row, std::optional<ShardId>& shard) {
+  if (plan_->made_key) return locate(row, made_key_, false, shard);
   const CopyField field = reader_.key_field(row);
-  const std::string& column = plan_->columns[plan_->key_field];
+  const std::string& column = plan_->key_column();
+  const bool binary = plan_->options.format == CopyFormat::kBinary;
   std::string_view value;
   bool is_null = false;
   switch (field.state) {
     case CopyField::State::kValue:
-      value = plan_->options.format == CopyFormat::kBinary
-                  ? field.raw
-                  : decode_copy_field(plan_->options, field, scratch_);
+      value = binary ? field.raw : decode_copy_field(plan_->options, field, scratch_);
       is_null = plan_->force_null && value == plan_->options.null_text;
       break;
     case CopyField::State::kNull:
@@ -255,13 +263,12 @@ bool CopySplitter::find_shard(const CopyRow& row, std::optional<ShardId>& shard)
          "Give the key a value: it decides which shard the row goes to."},
         Shows::kRow, {}, row.line);
   }
-  return locate(row, value, shard);
+  return locate(row, value, binary, shard);
 }
 
-bool CopySplitter::locate(const CopyRow& row, std::string_view value,
+bool CopySplitter::locate(const CopyRow& row, std::string_view value, bool binary,
                           std::optional<ShardId>& shard) {
-  const std::string& column = plan_->columns[plan_->key_field];
-  const bool binary = plan_->options.format == CopyFormat::kBinary;
+  const std::string& column = plan_->key_column();
   const ShardKeyType type = plan_->key_type;
   const Keyspace& keyspace = topology_->keyspaces[plan_->keyspace];
   if (is_integer(type) && !binary) {
@@ -309,6 +316,106 @@ bool CopySplitter::locate(const CopyRow& row, std::string_view value,
       break;
   }
   return fail(nobodys_key(keyspace, key_), Shows::kValue, column, shown);
+}
+
+// --- values that the proxy makes ---
+
+std::size_t CopySplitter::values_wanted(std::string_view payload) const {
+  if (plan_->made.empty()) return 0;
+  // One for a row that was begun before, one for the last, which may lack a line end.
+  constexpr std::size_t kMore = 2;
+  if (plan_->options.format == CopyFormat::kBinary) {
+    return payload.size() / (2 + 4 * plan_->columns.size()) + kMore;
+  }
+  const auto count = [&](char c) {
+    return count_byte(payload.data(), payload.data() + payload.size(), c);
+  };
+  return std::max(count('\n'), count('\r')) + kMore;
+}
+
+bool CopySplitter::fill(const CopyRow& row) {
+  filled_.clear();
+  if (row.kind == CopyRow::Kind::kHeader) {
+    fill_header(row);
+    return true;
+  }
+  for (const Supply& supply : supplies_) {
+    if (supply.left() == 0) {
+      return fail({sqlstate::kInternalError, "a row's own values were not made in time", {}},
+                  Shows::kLine);
+    }
+  }
+  if (plan_->options.format == CopyFormat::kBinary) return fill_binary(row);
+  for (std::size_t i = 0; i < supplies_.size(); ++i) {
+    char number[24];
+    const auto written = std::to_chars(number, number + sizeof number, supplies_[i].next());
+    if (i == plan_->made_key) made_key_.assign(number, written.ptr);
+    filled_.append(number, written.ptr).push_back(plan_->options.delimiter);
+  }
+  filled_.append(row.bytes);
+  return true;
+}
+
+bool CopySplitter::fill_binary(const CopyRow& row) {
+  const auto append = [this](std::uint64_t value, std::size_t width) {
+    for (std::size_t i = width; i-- > 0;) filled_.push_back(static_cast<char>(value >> (8 * i)));
+  };
+  append(plan_->columns.size() + plan_->made.size(), 2);
+  for (std::size_t i = 0; i < supplies_.size(); ++i) {
+    const std::uint32_t type = plan_->made[i].type_oid;
+    const std::int64_t value = supplies_[i].next();
+    const ShardKeyType width = type == type_oid::kInt2   ? ShardKeyType::kInt2
+                               : type == type_oid::kInt4 ? ShardKeyType::kInt4
+                                                         : ShardKeyType::kInt8;
+    if (!fits(width, value)) {
+      return fail({Sqlstate("22003"),
+                   width == ShardKeyType::kInt2 ? "smallint out of range" : "integer out of range",
+                   {}},
+                  Shows::kValue, plan_->made[i].column);
+    }
+    if (i == plan_->made_key) made_key_ = std::to_string(value);
+    const std::size_t size = width == ShardKeyType::kInt2   ? 2
+                             : width == ShardKeyType::kInt4 ? 4
+                                                            : 8;
+    append(size, 4);
+    append(static_cast<std::uint64_t>(value), size);
+  }
+  filled_.append(row.bytes.substr(2));
+  return true;
+}
+
+// Shards that compare the names are given ours too.
+void CopySplitter::fill_header(const CopyRow& row) {
+  const CopyOptions& options = plan_->options;
+  const bool csv = options.format == CopyFormat::kCsv;
+  for (const MadeField& field : plan_->made) {
+    if (!plan_->header_match) break;
+    if (csv) filled_.push_back(options.quote);
+    for (const char c : field.column) {
+      if (csv && (c == options.quote || c == options.escape)) filled_.push_back(options.escape);
+      if (!csv && (c == '\\' || c == options.delimiter)) filled_.push_back('\\');
+      filled_.push_back(c);
+    }
+    if (csv) filled_.push_back(options.quote);
+    filled_.push_back(options.delimiter);
+  }
+  filled_.append(row.bytes);
+}
+
+// Of a row that it shows the server has our fields too.
+std::string CopySplitter::translate_context(ShardId shard, std::string_view context) const {
+  std::string out = lines_.translate(shard, plan_->table, context);
+  const auto mention = CopyLines::find_line(plan_->table, out);
+  constexpr std::string_view kRow = ": \"";
+  if (plan_->made.empty() || !mention || !out.substr(mention->end).starts_with(kRow)) return out;
+  const std::size_t begin = mention->end + kRow.size();
+  std::size_t end = begin;
+  for (std::size_t i = 0; i < plan_->made.size(); ++i) {
+    const std::size_t delimiter = out.find(plan_->options.delimiter, end);
+    if (delimiter == std::string::npos) return out;
+    end = delimiter + 1;
+  }
+  return out.erase(begin, end - begin);
 }
 
 // In a date or time, words such as "now" would be read by each server on its own clock.

@@ -42,6 +42,15 @@ class CopySplitter {
                const RouterSession& session, bool strict_end_marker = false,
                const KeyDirectory* directory = nullptr);
 
+  // Values for the fields that the plan has made. Before bytes are taken, so many of each must be
+  // there: as many as they may end rows, and one for the row that finish() may end. 0: none is
+  // made.
+  std::size_t values_wanted(std::string_view payload) const;
+  std::size_t values_left(std::size_t field) const { return supplies_[field].left(); }
+  void add_values(std::size_t field, std::span<const std::int64_t> values) {
+    supplies_[field].add(values);
+  }
+
   // A CopyData's body, or any part of one. Appends whole CopyData messages to outputs[shard], for
   // every shard of the topology. False: failure(), for good; what was appended may be thrown away.
   bool take(std::string_view payload, std::span<std::string> outputs);
@@ -59,9 +68,7 @@ class CopySplitter {
   // How far the lines of the client's stream have been read.
   std::uint64_t lines_read() const { return reader_.line_number(); }
   // The CONTEXT of a shard's error, in lines of the client's stream.
-  std::string translate_context(ShardId shard, std::string_view context) const {
-    return lines_.translate(shard, plan_->table, context);
-  }
+  std::string translate_context(ShardId shard, std::string_view context) const;
 
  private:
   // A row that waits, itself or behind another. Without a key it is for `shard`, or for all.
@@ -71,6 +78,22 @@ class CopySplitter {
     std::uint64_t line = 0;
     std::optional<ShardId> shard;
     std::string key;
+  };
+
+  // What one of the plan's made fields is given, row by row.
+  class Supply {
+   public:
+    std::size_t left() const { return values_.size() - used_; }
+    std::int64_t next() { return values_[used_++]; }
+    void add(std::span<const std::int64_t> values) {
+      values_.erase(values_.begin(), values_.begin() + static_cast<std::ptrdiff_t>(used_));
+      used_ = 0;
+      values_.insert(values_.end(), values.begin(), values.end());
+    }
+
+   private:
+    std::vector<std::int64_t> values_;
+    std::size_t used_ = 0;
   };
 
   bool drain(std::span<std::string> outputs);
@@ -84,7 +107,12 @@ class CopySplitter {
   void close_all(std::span<std::string> outputs);
   // The shard of a row of a sharded table; none: key_ has to be looked up.
   bool find_shard(const CopyRow& row, std::optional<ShardId>& shard);
-  bool locate(const CopyRow& row, std::string_view value, std::optional<ShardId>& shard);
+  bool locate(const CopyRow& row, std::string_view value, bool binary,
+              std::optional<ShardId>& shard);
+  // The row's bytes with made values before its own fields: in filled_, until the next row.
+  bool fill(const CopyRow& row);
+  bool fill_binary(const CopyRow& row);
+  void fill_header(const CopyRow& row);
   bool check_moments(const CopyRow& row);
   bool check_field_count(const CopyRow& row);
   bool check_no_extra_field(const CopyRow& row);
@@ -100,6 +128,9 @@ class CopySplitter {
   CopyRowReader reader_;
   CopyLines lines_;
   CopyFailure failure_;
+  std::vector<Supply> supplies_;  // by made field
+  std::string filled_;
+  std::string made_key_;  // of the last row, as text
   std::string scratch_;
   std::string key_;  // canonical, of the last row whose keyspace needs it
   std::vector<Held> held_;

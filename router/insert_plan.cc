@@ -33,6 +33,13 @@ Result<std::size_t> key_position(const Query& insert, const Table& table) {
   return missing_key("INSERT", table);
 }
 
+// DEFAULT VALUES, or all that is said of an identity column is passed over.
+bool leaves_key_to_default(const Query& insert, const Table& table) {
+  const Column* key = table.find_column(table.key_column);
+  return !insert.source || (insert.overriding == Overriding::kUserValue && key != nullptr &&
+                            key->identity != Identity::kNo);
+}
+
 Pin stored_pin(const Table& table, ShardKeyType type, KeySource source) {
   Pin pin;
   pin.keyspace = table.keyspace;
@@ -127,7 +134,7 @@ Result<std::vector<Pin>> insert_pins(const Topology& topology,
                                      std::vector<std::uint16_t>& key_parameters) {
   const auto position = key_position(insert, table);
   if (!position) return position.error();
-  if (!insert.source) return missing_key("INSERT", table);  // DEFAULT VALUES
+  if (leaves_key_to_default(insert, table)) return missing_key("INSERT", table);
   const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
   const Error not_a_value = refusal(
       "the shard key " + quoted(table.key_column) + " in INSERT into " + quoted(table.name) +
@@ -177,7 +184,7 @@ Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
   const auto position = key_position(insert, table);
   // A default would make a key there that may be another shard's.
   if (!position) return position.error();
-  if (!insert.source) return missing_key("INSERT", table);
+  if (leaves_key_to_default(insert, table)) return missing_key("INSERT", table);
   const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
   const auto add_value = [&](const Expr& value) {
     if (auto source = key_source_of(value, type, types)) {
@@ -232,7 +239,9 @@ Status check_defaults_are_same(const Query& insert, const Table& table, bool has
     const bool named =
         std::any_of(insert.columns.begin(), insert.columns.end(),
                     [&](const Target& target) { return target.name == column.name; });
-    if (!has_default && (named || i < given)) continue;
+    const bool passed_over =
+        insert.overriding == Overriding::kUserValue && column.identity != Identity::kNo;
+    if (!has_default && !passed_over && (named || i < given)) continue;
     return refusal("the default of column " + quoted(column.name) + " of reference table " +
                        quoted(table.name) + " would differ from shard to shard",
                    "Give the column a value in the statement.");

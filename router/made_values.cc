@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "router/clause_text.h"
 #include "router/insert_rows.h"
 #include "router/refusal.h"
 #include "router/sql_decode.h"
@@ -18,8 +19,9 @@ constexpr std::string_view kName = "unique_id";
 // A column whose values may have to be made.
 struct MadeColumn {
   std::string name;
-  std::string sequence;                 // of its default; empty: pgshunt.unique_id()
-  bool by_default = false;              // those that the INSERT leaves out too
+  std::string sequence;     // of its default; empty: pgshunt.unique_id()
+  bool by_default = false;  // those that the INSERT leaves out too
+  Identity identity = Identity::kNo;
   std::optional<std::size_t> position;  // in a row; none: the column list leaves it out
 };
 
@@ -46,9 +48,9 @@ std::uint32_t count_parameters(std::string_view text) {
 std::vector<MadeColumn> columns_of(const Query& insert, const Table& table) {
   std::vector<MadeColumn> out;
   const auto add = [&](const std::string& name, std::size_t index, bool by_default,
-                       std::string sequence = {}) {
+                       std::string sequence = {}, Identity identity = Identity::kNo) {
     MadeColumn& made =
-        out.emplace_back(MadeColumn{name, std::move(sequence), by_default, std::nullopt});
+        out.emplace_back(MadeColumn{name, std::move(sequence), by_default, identity, std::nullopt});
     if (insert.columns.empty()) {
       made.position = index;
       return;
@@ -64,7 +66,7 @@ std::vector<MadeColumn> columns_of(const Query& insert, const Table& table) {
     const Column& column = table.columns[i];
     if (!sharded || column.name == table.key_column) {
       add(column.name, i, column.unique_id || column.takes_number,
-          column.takes_number ? column.sequence : std::string());
+          column.takes_number ? column.sequence : std::string(), column.identity);
     }
   }
   // Without the catalog there is what the statement says.
@@ -171,6 +173,66 @@ class Editor {
   std::shared_ptr<MadeValues> out_;
 };
 
+bool wants_system_value(const std::vector<MadeColumn>& columns) {
+  return std::any_of(columns.begin(), columns.end(),
+                     [](const MadeColumn& column) { return column.identity == Identity::kAlways; });
+}
+
+// OVERRIDING SYSTEM VALUE would let every value in that the INSERT gives an identity column.
+Status check_identities(const Query& insert, const Table& table,
+                        const std::vector<MadeColumn>& columns) {
+  const bool user_value = insert.overriding == Overriding::kUserValue;
+  if (insert.overriding == Overriding::kSystemValue ||
+      (!user_value && !wants_system_value(columns))) {
+    return Ok{};
+  }
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const Column& column = table.columns[i];
+    const bool passed_over = user_value && column.identity != Identity::kNo;
+    if (!passed_over && column.identity != Identity::kAlways) continue;
+    std::size_t position = i;
+    if (!insert.columns.empty()) {
+      const auto at = std::find_if(insert.columns.begin(), insert.columns.end(),
+                                   [&](const Target& each) { return each.name == column.name; });
+      position = static_cast<std::size_t>(at - insert.columns.begin());
+      if (at == insert.columns.end()) continue;
+    }
+    for (const std::vector<Expr>& row : insert.source->values) {
+      if (position >= row.size() || row[position].kind == ExprKind::kDefault) continue;
+      if (passed_over) {
+        return refusal("OVERRIDING USER VALUE passes over the value of column " +
+                           quoted(column.name) + " of table " + quoted(table.name),
+                       "Leave the column out.");
+      }
+      return Error{Sqlstate("428C9"),
+                   "cannot insert a non-DEFAULT value into column " + quoted(column.name),
+                   "Use OVERRIDING SYSTEM VALUE to override."};
+    }
+  }
+  return Ok{};
+}
+
+// In front of the first row: VALUES, and OVERRIDING USER VALUE before it if that is there. Both are
+// no names there.
+std::optional<TextRange> before_rows(std::string_view text, std::size_t first_row,
+                                     bool user_value) {
+  SqlLexer lexer(text.substr(0, first_row));
+  std::vector<SqlToken> last;
+  for (SqlToken token; lexer.next(token);) {
+    last.push_back(token);
+    if (last.size() > 4) last.erase(last.begin());
+  }
+  const auto is = [&](std::size_t back, std::string_view word) {
+    return last.size() >= back && last[last.size() - back].kind == TokenKind::kIdentifier &&
+           word_is(lexer.text(last[last.size() - back]), word);
+  };
+  if (!is(1, "values")) return std::nullopt;
+  const std::size_t end = last.back().begin;
+  if (!user_value) return TextRange{end, end};
+  if (!is(2, "value") || !is(3, "user") || !is(4, "overriding")) return std::nullopt;
+  return TextRange{last.front().begin, end};
+}
+
 Result<std::shared_ptr<const MadeValues>> make_default_values(
     std::string_view text, const std::vector<MadeColumn>& columns, Editor& editor) {
   std::string names;
@@ -183,7 +245,8 @@ Result<std::shared_ptr<const MadeValues>> make_default_values(
   if (names.empty()) return std::shared_ptr<const MadeValues>();
   const auto at = find_default_values(text);
   if (!at) return not_found();
-  editor.replace(*at, "(" + names + ") VALUES (" + values + ")");
+  const std::string clause = wants_system_value(columns) ? "OVERRIDING SYSTEM VALUE " : "";
+  editor.replace(*at, "(" + names + ") " + clause + "VALUES (" + values + ")");
   return editor.finish();
 }
 
@@ -256,6 +319,7 @@ Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text
   InsertRows found;
   if (!find_insert_rows(text, true, found) || found.rows.size() != rows.size()) return not_found();
   if (!found.same_length) return nothing;  // the server says so
+  if (const Status good = check_identities(insert, table, columns); !good) return good.error();
 
   const bool extends_list =
       listed && std::any_of(columns.begin(), columns.end(), [](const auto& column) {
@@ -269,6 +333,15 @@ Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text
       if (column.by_default && !column.position) names += ", " + quoted_identifier(column.name);
     }
     editor.replace({*end, *end}, names);
+  }
+  const bool user_value = insert.overriding == Overriding::kUserValue &&
+                          std::any_of(columns.begin(), columns.end(), [](const MadeColumn& column) {
+                            return column.identity != Identity::kNo;
+                          });
+  if (user_value || (insert.overriding == Overriding::kNone && wants_system_value(columns))) {
+    const auto at = before_rows(text, found.rows.front().begin, user_value);
+    if (!at) return not_found();
+    editor.replace(*at, "OVERRIDING SYSTEM VALUE ");
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::vector<TextRange> values = values_of(text, found.rows[i]);

@@ -35,7 +35,8 @@ bool is_unique_id(std::span<const std::string> function_name);
 bool mentions_unique_id(std::string_view statement);
 
 // `text` is that of `insert`; `declared`: how many parameters have been given types. Null: there is
-// nothing to make. 0A000 if the text is not written as expected.
+// nothing to make. 0A000 if the text is not written as expected, 428C9 if it gives a value to a
+// column that is GENERATED ALWAYS AS IDENTITY: the text of ours says OVERRIDING SYSTEM VALUE.
 Result<std::shared_ptr<const MadeValues>> find_made_values(std::string_view text,
                                                            const Query& insert, const Table& table,
                                                            std::size_t declared);

@@ -694,6 +694,11 @@ std::unique_ptr<Query> insert_of(const PgQuery__InsertStmt& insert) {
   if (insert.relation != nullptr) out->target = table_of(*insert.relation);
   targets_of(insert.n_cols, insert.cols, out->columns);
   if (insert.select_stmt != nullptr) out->source = query_of(*insert.select_stmt);
+  if (insert.override == PG_QUERY__OVERRIDING_KIND__OVERRIDING_USER_VALUE) {
+    out->overriding = Overriding::kUserValue;
+  } else if (insert.override == PG_QUERY__OVERRIDING_KIND__OVERRIDING_SYSTEM_VALUE) {
+    out->overriding = Overriding::kSystemValue;
+  }
   on_conflict_of(insert.on_conflict_clause, *out);
   targets_of(insert.n_returning_list, insert.returning_list, out->returning);
   return out;

@@ -65,6 +65,8 @@ class Planner {
         return hinted_reference_write(table->table->name);
       }
     }
+    // Whatever it is that calls it, the shards have to have it.
+    plan_.unique_ids = mentions_unique_id(request_.text);
     return plan_hinted(topology_, statement, request_.search_path, request_.types, analysis_,
                        plan_);
   }
@@ -286,7 +288,9 @@ class Planner {
     // A number of a sequence needs no function.
     plan_.unique_ids |= std::any_of(table.columns.begin(), table.columns.end(),
                                     [](const Column& column) { return column.unique_id; });
-    if (!plain_query_ || table.placement == TablePlacement::kUnsharded) return Ok{};
+    const bool whole =
+        plain_query_ || (explains_ && writes.size() == 1 && !analysis_.has(TableClass::kUnsharded));
+    if (!whole || table.placement == TablePlacement::kUnsharded) return Ok{};
     auto made = find_made_values(request_.text, query, table, request_.types.size());
     if (!made) return made.error();
     if (*made == nullptr) return Ok{};
@@ -641,7 +645,13 @@ class Planner {
                      "Connect to a shard and run it there.");
     }
     plain_query_ = false;
+    explains_ = true;
     if (const Status planned = plan_query(statement); !planned) return planned.error();
+    if (plan_.kind == RouteKind::kMakeValues && !statement.analyze) {
+      // Nothing runs, and every shard makes the same plan of it.
+      plan_.made = nullptr;
+      plan_.kind = RouteKind::kAnyShard;
+    }
     plan_.writes &= statement.analyze;
     if (!plan_.several_shards()) return Ok{};
     return refusal("EXPLAIN of a statement that runs on several shards is not supported",
@@ -708,6 +718,10 @@ class Planner {
     }
     auto copy = plan_copy_from(topology_, statement, table, analysis_.facts());
     if (!copy) return copy.error();
+    // Most keys that are made would be another shard's.
+    if (request_.hinted && copy->made_key) return missing_key("COPY", table);
+    plan_.unique_ids = std::any_of(table.columns.begin(), table.columns.end(),
+                                   [](const Column& column) { return column.unique_id; });
     if (table.placement == TablePlacement::kSharded) {
       const auto apart = wants_sequences_apart(copy->columns, table);
       if (!apart) return apart.error();
@@ -746,6 +760,7 @@ class Planner {
   std::vector<std::uint16_t> insert_parameters_;
   const Table* moved_ = nullptr;  // an UPDATE sets its key
   bool plain_query_ = true;       // not inside EXPLAIN, COPY or DECLARE
+  bool explains_ = false;
 };
 
 }  // namespace

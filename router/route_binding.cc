@@ -444,7 +444,9 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     return refusal("a table is named without its schema, and search_path is not the default one",
                    "Write schema.table, or reset search_path.");
   }
-  if (plan.hinted) return bind_hinted(topology, plan, values, session, context);
+  if (plan.hinted && !(plan.unique_ids && !topology.unique_ids)) {
+    return bind_hinted(topology, plan, values, session, context);
+  }
   if (const Status ok = check_settings(plan, values); !ok) return ok.error();
   if (plan.kind == RouteKind::kMakeValues || plan.sequences_apart ||
       (plan.unique_ids && !topology.unique_ids)) {

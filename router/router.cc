@@ -355,6 +355,16 @@ class Router::Impl {
   std::string_view with_values(std::span<const std::int64_t> values) {
     std::vector<std::string> numbers;
     for (const std::int64_t value : values) numbers.push_back(std::to_string(value));
+    return with_texts(numbers);
+  }
+  std::string_view with_places(std::size_t count) {
+    std::vector<std::string> places;
+    for (std::size_t i = 1; i <= count; ++i) places.push_back("made " + std::to_string(i));
+    return with_texts(places);
+  }
+
+ private:
+  std::string_view with_texts(const std::vector<std::string>& numbers) {
     for (const std::string& number : numbers) {
       template_.literals.push_back({LiteralKind::kInteger, 0, number});
     }
@@ -363,6 +373,7 @@ class Router::Impl {
     return rendered_;
   }
 
+ public:
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,
                                                        std::span<const std::uint32_t> types,
                                                        const RouterSession& session) {
@@ -588,6 +599,8 @@ Result<Route> Router::route(std::string_view statement, const RouterSession& ses
 std::string_view Router::with_values(std::span<const std::int64_t> values) {
   return impl_->with_values(values);
 }
+
+std::string_view Router::with_places(std::size_t count) { return impl_->with_places(count); }
 
 Result<std::shared_ptr<const StatementPlan>> Router::prepare(std::string_view statement,
                                                              std::span<const std::uint32_t> types,

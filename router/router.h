@@ -146,6 +146,8 @@ class Router {
   // What the last route(), of kMakeValues, was about, with the values in its text. Valid until the
   // router's next call.
   std::string_view with_values(std::span<const std::int64_t> values);
+  // The same, for people: "made 1", "made 2" in the values' places. (No number is taken for it.)
+  std::string_view with_places(std::size_t count);
 
   // Extended protocol: analysed once at Parse ...
   Result<std::shared_ptr<const StatementPlan>> prepare(std::string_view statement,

@@ -106,6 +106,8 @@ struct CommonTable {
 enum class QueryVerb : std::uint8_t { kSelect, kInsert, kUpdate, kDelete, kOther };
 enum class SetOperation : std::uint8_t { kNone, kUnion, kIntersect, kExcept };
 enum class ConflictAction : std::uint8_t { kNone, kNothing, kUpdate };
+// INSERT's OVERRIDING ... VALUE: whose are the values of identity columns?
+enum class Overriding : std::uint8_t { kNone, kUserValue, kSystemValue };
 
 struct Query {
   QueryVerb verb = QueryVerb::kSelect;
@@ -135,8 +137,9 @@ struct Query {
 
   // INSERT, UPDATE, DELETE
   std::optional<TableName> target;
-  std::vector<Target> columns;      // INSERT's list
-  std::unique_ptr<Query> source;    // INSERT; null for DEFAULT VALUES
+  std::vector<Target> columns;    // INSERT's list
+  std::unique_ptr<Query> source;  // INSERT; null for DEFAULT VALUES
+  Overriding overriding = Overriding::kNone;
   std::vector<Target> assignments;  // SET, of UPDATE or of ON CONFLICT
   ConflictAction conflict = ConflictAction::kNone;
   bool conflict_constraint = false;           // ON CONFLICT ON CONSTRAINT

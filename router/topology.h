@@ -59,6 +59,10 @@ enum class SequenceNumbers : std::uint8_t {
 };
 
 // A column as the catalog has it.
+// GENERATED ... AS IDENTITY. Of kAlways an INSERT may give the value only by OVERRIDING SYSTEM
+// VALUE.
+enum class Identity : std::uint8_t { kNo, kByDefault, kAlways };
+
 struct Column {
   std::string name;
   std::uint32_t type_oid = 0;
@@ -75,9 +79,9 @@ struct Column {
   bool unique_id = false;  // its default is pgshunt.unique_id()
   // Which its default or identity takes numbers from, as SQL names it; empty: none.
   std::string sequence;
-  // The default is the sequence's next number and nothing else, and may be given in its place: not
-  // so GENERATED ALWAYS.
+  // The default is the sequence's next number and nothing else.
   bool takes_number = false;
+  Identity identity = Identity::kNo;
   SequenceNumbers numbers = SequenceNumbers::kApart;
   friend bool operator==(const Column&, const Column&) = default;
 };

@@ -110,14 +110,19 @@ def test_a_malformed_hint_is_not_passed_over(connect, names, values):
         assert connection.execute(form.format(sql=sql), values).fetchone() == (1,)
 
 
-def test_what_was_set_local_is_not_taken_back_halfway(connect, names, keys):
+def test_what_was_set_local_is_taken_back_by_a_reset(connect, names, keys):
     connection = connect()
-    for setting, value in (("pgshunt.shard", names[0]), ("timezone", "Asia/Tokyo")):
-        for statement in (f"RESET {setting}", "RESET ALL", f"SET {setting} = DEFAULT"):
-            for values in (None, ()):
-                with pytest.raises(psycopg.errors.FeatureNotSupported, match="SET LOCAL"), connection.transaction():
-                    connection.execute(f"SET LOCAL {setting} = '{value}'")
-                    connection.execute(statement, values)
+    for statement in ("RESET pgshunt.shard", "RESET ALL", "SET pgshunt.shard = DEFAULT"):
+        for values in (None, ()):
+            with connection.transaction():
+                connection.execute(f"SET LOCAL pgshunt.shard = '{names[1]}'")
+                assert connection.execute("SELECT where_am_i()").fetchone() == (names[1],)
+                connection.execute("SAVEPOINT here")
+                connection.execute(statement, values)
+                assert len(connection.execute("SELECT id FROM accounts").fetchall()) == transfers.ACCOUNTS
+                connection.execute("ROLLBACK TO here")
+                assert connection.execute("SELECT where_am_i()").fetchone() == (names[1],)
+                connection.execute(statement, values)
     assert len(connection.execute("SELECT id FROM accounts").fetchall()) == transfers.ACCOUNTS
 
 

@@ -2,6 +2,7 @@
 statement, and rows with one for a key are where their key says."""
 
 import asyncio
+import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -186,6 +187,81 @@ def test_copy_without_the_column(client):
     assert len(set(given)) == len(given) == before + 300
 
 
+COPY_ROWS = 20000
+
+
+def binary(rows):
+    return (b"PGCOPY\n\377\r\n\0" + bytes(8)
+            + b"".join(struct.pack("!hi", 1, len(row)) + row.encode() for row in rows) + b"\377\377")
+
+
+@pytest.mark.parametrize("options, stream", (
+    ("", lambda rows: "".join(f"{row}\n" for row in rows)),
+    ("(FORMAT csv, HEADER MATCH, DELIMITER ';')", lambda rows: "note\r\n" + "".join(f'"{row}"\r\n' for row in rows)),
+    ("(FORMAT csv, HEADER)", lambda rows: "this and that\n" + "\n".join(rows)),
+    ("(FORMAT binary)", binary),
+), ids=("text", "csv-match", "csv", "binary"))
+@pytest.mark.parametrize("table", ("orders", "kinds"))
+def test_copy_without_the_key(client, servers, table, options, stream):
+    """The proxy makes the key of each row, and what all copies of a reference table have."""
+    client.execute(f"DELETE FROM {table}")
+    rows = [f"copied {number}" for number in range(COPY_ROWS)]
+    data = stream(rows)
+    with client.cursor() as cursor:
+        with cursor.copy(f"COPY /* ( */ public.{table} (note) FROM STDIN {options}") as copy:
+            for at in range(0, len(data), 5000):
+                copy.write(data[at:at + 5000])
+        assert cursor.statusmessage == f"COPY {COPY_ROWS}"
+    stored = client.execute(f"SELECT id, note FROM {table}").fetchall()
+    assert sorted(note for _, note in stored) == sorted(rows)
+    given = [key for key, _ in stored]
+    assert len(set(given)) == COPY_ROWS and min(given) > 0
+    assert misplaced(servers) == 0 and len(copies(servers)) == 1
+    # The numbers grow with the rows.
+    in_order = [note for _, note in sorted(stored)]
+    assert in_order == rows
+    client.execute(f"DELETE FROM {table}")
+
+
+def test_copy_row_by_row_in_messages_and_transactions(proxies, servers):
+    with connect(proxies[0]) as client:
+        client.execute("DELETE FROM orders")
+        with client.transaction():
+            for _ in range(3):
+                with client.cursor().copy("COPY orders (note) FROM STDIN") as copy:
+                    for number in range(700):
+                        client.pgconn.put_copy_data(b"row %d\n" % number)
+            client.execute("INSERT INTO orders (note) VALUES ('row')")
+        with client.transaction(force_rollback=True):
+            with client.cursor().copy("COPY orders (note) FROM STDIN") as copy:
+                copy.write("gone\n")
+        with client.cursor().copy("COPY orders (note) FROM STDIN"):
+            pass
+        given = ids(client.execute("SELECT id FROM orders"))
+        assert len(set(given)) == len(given) == 2101
+        client.execute("DELETE FROM orders")
+    assert misplaced(servers) == 0
+
+
+@pytest.mark.parametrize("data, line, message", (
+    ("one\ntwo\tmore\nthree\n", "line 2: \"two\tmore\"", "extra data after last expected column"),
+    ("one\ntwo\xff\n", None, "invalid byte sequence"),
+))
+def test_what_is_wrong_with_a_copied_row_is_told_as_ever(client, data, line, message):
+    with pytest.raises(psycopg.Error) as raised, client.cursor().copy("COPY orders (note) FROM STDIN") as copy:
+        copy.write(data.encode("latin-1"))
+    assert message in raised.value.diag.message_primary
+    if line:
+        assert raised.value.diag.context == f"COPY orders, {line}"
+    with pytest.raises(psycopg.errors.BadCopyFileFormat) as raised:
+        with client.cursor().copy("COPY orders (note, id) FROM STDIN") as copy:
+            copy.write("only\n")
+    with pytest.raises(psycopg.Error) as raised:
+        with client.cursor().copy("COPY orders (nothing) FROM STDIN") as copy:
+            copy.write("one\n")
+    assert raised.value.sqlstate == "42703"
+
+
 def test_rows_written_past_the_proxy(servers, client):
     """By psql on a shard: the default works there too."""
     given = ids(client.execute("SELECT id FROM parts")) + ids(client.execute("SELECT id FROM orders"))
@@ -282,10 +358,11 @@ def test_other_things_of_that_name(client):
     assert client.execute("SELECT 'pgshunt.unique_id()'").fetchone() == ("pgshunt.unique_id()",)
 
 
-def test_refused_where_the_key_or_the_copies_would_be_unknown(client):
+def test_refused_where_the_key_or_the_copies_would_be_unknown(client, servers):
     for statement in ("UPDATE kinds SET id = pgshunt.unique_id()",
                       "INSERT INTO things (id) VALUES (pgshunt.unique_id() + 1)",
-                      "COPY kinds (note) FROM STDIN",
+                      "COPY orders (note) FROM STDIN (NULL '1')",
+                      "/* pgshunt: shard=%s */ COPY orders (note) FROM STDIN" % servers[0].name,
                       "ALTER TABLE kinds ADD more bigint DEFAULT pgshunt.unique_id()"):
         assert refusal(client, statement) == "0A000"
     # The connection goes on.
@@ -293,6 +370,49 @@ def test_refused_where_the_key_or_the_copies_would_be_unknown(client):
     with client.transaction(force_rollback=True):
         assert refusal(client, "UPDATE kinds SET id = pgshunt.unique_id()") == "0A000"
         assert refusal(client, "INSERT INTO orders DEFAULT VALUES") == "25P02"
+
+
+def test_explained_inserts_take_no_ids(client, proxies, servers):
+    def plan(statement):
+        return [row[0] for row in client.execute(statement).fetchall()]
+
+    def last_values():
+        return [server.execute("SELECT last_value FROM pgshunt.unique_ids", dbname=DATABASE) for server in servers]
+
+    client.execute("DELETE FROM orders")
+    for table in ("orders", "kinds"):
+        insert = f"INSERT INTO {table} (note) VALUES ('a'), ('b'), ('c')"
+        before = last_values()
+        for _ in range(2000):
+            lines = plan(f"EXPLAIN (VERBOSE, COSTS off) {insert}")
+        assert lines[0] == f"Insert on public.{table}" and len(lines) > 1
+        with connect(proxies[0], simple=True) as simple:
+            for _ in range(2000):
+                lines = [row[0] for row in simple.execute(f"EXPLAIN (PGSHUNT) {insert}")]
+        assert any(f"INSERT INTO {table}" in line and "made 3" in line for line in lines)
+        assert last_values() == before
+        assert client.execute(f"SELECT id FROM {table} WHERE note = 'a'").fetchall() == []
+        with connect(proxies[0], simple=True) as simple:
+            for options in ("PGSHUNT, ANALYZE", "PGSHUNT, ANALYZE, FORMAT JSON"):
+                simple.execute(f"EXPLAIN ({options}) {insert}")
+            simple.execute(f"SELECT 1; EXPLAIN (PGSHUNT, ANALYZE) {insert}")
+        plan(f"EXPLAIN ANALYZE INSERT INTO {table} (note) VALUES ('a')") if table == "orders" else None
+        assert misplaced(servers) == 0 and len(copies(servers)) == 1
+        count = len(client.execute(f"SELECT id FROM {table} WHERE note = 'a'").fetchall())
+        assert count == (4 if table == "orders" else 3)
+        client.execute(f"DELETE FROM {table}")
+
+
+def test_a_hinted_call_has_the_function_installed(make_postgres, make_proxy):
+    servers = [make_postgres(f"hinted{number}") for number in range(2)]
+    made_values.create(servers, DATABASE, USER)
+    proxy = make_proxy(configuration(servers, buckets=None))
+    with connect(proxy, simple=True) as client:
+        hint = f"/* pgshunt: shard={servers[1].name} */"
+        assert client.execute(f"{hint} SELECT pgshunt.unique_id()").fetchone()[0] > 0
+    with connect(proxy) as client:
+        client.execute(f"{hint} CREATE TABLE t (id bigint DEFAULT pgshunt.unique_id())")
+        assert client.execute(f"{hint} SELECT pgshunt.unique_id()").fetchone()[0] > 0
 
 
 def test_asyncpg(proxies, servers):

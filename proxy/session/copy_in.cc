@@ -106,6 +106,30 @@ void CopyIn::on_started(Source& source) {
 
 // --- the client's rows ---
 
+bool CopyIn::has_values(std::string_view part, std::string_view ahead) {
+  if (!copying() || plan_->made.empty()) return true;
+  const std::size_t wanted = splitter_.values_wanted(part);
+  for (std::size_t field = 0; field < plan_->made.size(); ++field) {
+    const std::size_t left = splitter_.values_left(field);
+    if (left >= wanted) continue;
+    const std::size_t all = std::max(wanted, splitter_.values_wanted(ahead));
+    std::vector<std::int64_t> values;
+    const auto drawn =
+        in_owner_.on_copy_wants_values(plan_->made[field].source, all - left, drew_values_, values);
+    if (!drawn) {
+      give_up(drawn.error());
+      return true;
+    }
+    if (!*drawn) {
+      session_.pause_reading();
+      return false;
+    }
+    splitter_.add_values(field, values);
+  }
+  drew_values_ = true;
+  return true;
+}
+
 void CopyIn::data(std::string_view part) {
   if (!copying()) return;
   if (!splitter_.take(part, outputs_)) {

@@ -29,6 +29,10 @@ class CopyInOwner : public CopyFanOutOwner {
   virtual void on_copy_in_started() = 0;
   // CopyIn::lookups() are to be asked for, and CopyIn::keys_found() or give_up() to be called.
   virtual void on_copy_wants_keys(CopyIn& copy) = 0;
+  // Appends `count` values of this source (router/made_values.h). False: there are not so many yet,
+  // the client's bytes are served again when there are. `more`: others like them will be wanted.
+  virtual Result<bool> on_copy_wants_values(const std::string& source, std::size_t count, bool more,
+                                            std::vector<std::int64_t>& out) = 0;
 
  protected:
   ~CopyInOwner() = default;
@@ -53,6 +57,9 @@ class CopyIn final : public CopyFanOut {
   void keys_found(const std::vector<FoundKey>& keys);
   // Ends it with an error: the keys will not be known.
   void give_up(const Error& error);
+  // Are the values that rows in `part`, which is to be taken next, are given there? Otherwise it
+  // has to wait. `ahead`: all that has come of the client, from `part` on.
+  bool has_values(std::string_view part, std::string_view ahead);
   // Any part of the body of a CopyData.
   void data(std::string_view part);
   // The client's CopyDone and CopyFail.
@@ -88,6 +95,7 @@ class CopyIn final : public CopyFanOut {
   bool good_end_ = false;  // kEnding by CopyDone
   bool full_ = false;
   bool wants_keys_ = false;
+  bool drew_values_ = false;
   bool ends_with_keys_ = false;       // CopyDone has come, the rows that wait are the last
   std::vector<std::string> outputs_;  // by shard
   std::string last_bytes_;            // sent to each shard

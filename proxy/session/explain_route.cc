@@ -42,7 +42,8 @@ std::string_view name_of(const Route& route) {
     case RouteKind::kLookup:
       return "as the directory decides";
     case RouteKind::kMakeValues:
-      return "as the values of pgshunt.unique_id() decide";
+      return route.made.empty() ? "after the shards are made ready for ids of all of them"
+                                : "as the values that the proxy makes decide";
   }
   return "";
 }
@@ -172,6 +173,7 @@ std::string json_of(const ExplainedRoute& explained) {
     json += "}";
   }
   json += "]";
+  if (!explained.text.empty()) json += ", \"Text\": " + json_string(explained.text);
   if (!explained.new_keys.empty()) {
     json += ", \"New Keys\": [";
     for (std::size_t i = 0; i < explained.new_keys.size(); ++i) {
@@ -434,6 +436,7 @@ bool is_explained_query(std::string_view statement, bool standard_conforming_str
 std::vector<std::string> explained_rows(const ExplainedRoute& explained) {
   if (explained.json) return {json_of(explained)};
   std::vector<std::string> rows = {"Route: " + explained.kind, "  Why: " + explained.reason};
+  if (!explained.text.empty()) rows.push_back("  Text: " + explained.text);
   for (const ExplainedRoute::Part& part : explained.parts) {
     rows.push_back("  Shard " + part.shard + ": " + part.text);
     if (part.plan.empty()) continue;

@@ -49,6 +49,7 @@ struct ExplainedRoute {
   std::string reason;
   std::string merge;  // empty: there is nothing to merge
   std::vector<Part> parts;
+  std::string text;  // what is sent once the values in it are made; empty: it is in `parts`
   std::vector<std::string> new_keys;  // that the directory gives a shard when it runs
   bool json = false;
   std::chrono::duration<double, std::milli> elapsed{};  // ANALYZE: of all, with the ways

@@ -179,15 +179,22 @@ void ServerLink::forget_server(std::string_view why) {
   backend_ = nullptr;
   stage_ = Stage::kNone;
   forget_requests();
+  lose_pins();
   pool_.discard(backend, why);
 }
 
-void ServerLink::catch_up_settings() {
+bool ServerLink::catch_up_settings() {
   const NameValuesPtr& wanted = state_.settings.current();
-  if (backend_->memory.settings == wanted) return;
+  if (backend_->memory.settings == wanted) return false;
   const std::string sql = settings_change(*backend_->memory.settings, *wanted);
   backend_->memory.settings = wanted;
   if (!sql.empty()) inject(sql);
+  return !sql.empty();
+}
+
+void ServerLink::doubt_setting(std::string_view name) {
+  // No statement is the empty one.
+  if (backend_) backend_->memory.settings = with(backend_->memory.settings, name, {});
 }
 
 void ServerLink::stop_waiting() {
@@ -213,7 +220,7 @@ void ServerLink::release_if_free() {
   if (!out_.empty() || !verbatim_.empty()) return;
   if (session_.pool_mode() == PoolMode::kSession) return;
   if (pin_candidates_ != kEffectNone) probe();  // it had to wait for the end of a frame
-  if (stage_ != Stage::kReady || (state_.pins | pins_here_) != kEffectNone) return;
+  if (stage_ != Stage::kReady || pins_here_ != kEffectNone) return;
   give_up_backend();
 }
 
@@ -235,6 +242,8 @@ void ServerLink::give_up_backend() {
 void ServerLink::abandon() {
   if (waiting()) pool_.stop_waiting(*this);
   if (!backend_) return;
+  const bool traces = may_leave_traces();
+  lose_pins();
   Backend& backend = *backend_;
   out_.clear();
   verbatim_ = {};
@@ -253,7 +262,7 @@ void ServerLink::abandon() {
   if (backend.transaction != TransactionStatus::kIdle) reset = "ROLLBACK";
   const Config& config = *pool_.spec().config;
   const bool session_mode = session_.pool_mode() == PoolMode::kSession;
-  if (session_mode || may_leave_traces() || config.server_reset_query_always) {
+  if (session_mode || traces || config.server_reset_query_always) {
     // DISCARD cannot share a message with anything else: it refuses to run in a transaction block,
     // which several statements in one message are.
     if (!reset.empty() || config.server_reset_query.empty()) {
@@ -274,14 +283,21 @@ void ServerLink::abandon() {
   }
 }
 
+// They go with the server.
+void ServerLink::lose_pins() {
+  pins_here_ = kEffectNone;
+  session_.set_pins(pool_, kEffectNone);
+}
+
 void ServerLink::cancel_request() {
   if (backend_ && !backend_->tracker.empty()) session_.worker().cancel_on_server(*backend_);
 }
 
 void ServerLink::on_backend_lost(Backend& backend, const Error& error) {
   const bool in_transaction = backend.transaction != TransactionStatus::kIdle ||
-                              backend.passing != 0 || state_.pins != kEffectNone ||
+                              backend.passing != 0 || pins_here_ != kEffectNone ||
                               session_.pool_mode() == PoolMode::kSession;
+  lose_pins();
   owed_ = backend.tracker.owed();
   const bool preparing = stage_ == Stage::kPreparing;
   backend_ = nullptr;

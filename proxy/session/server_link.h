@@ -143,7 +143,9 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // ... and has lost it.
   void forget_server(std::string_view why);
   // Replays what the session has set since this link got its server (on another shard).
-  void catch_up_settings();
+  bool catch_up_settings();
+  // What the server has of this setting is not known: it is told anew when it catches up.
+  void doubt_setting(std::string_view name);
 
   // The server's types have other OIDs than the client knows: requests and replies are translated.
   // Null: they have not.
@@ -264,6 +266,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void append_due_local();
   void settle_transaction();
   bool may_leave_traces() const;
+  void lose_pins();
   void probe();
   void read_probe_row(std::string_view body);
 

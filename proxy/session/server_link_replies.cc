@@ -432,7 +432,7 @@ void ServerLink::on_request_error(std::string_view body, const Reply& reply, boo
     // Nobody knows what stands there.
     server_state_.reset();
     pins_here_ |= kEffectSetConfig;
-    session_.set_pins(pool_, state_.pins | kEffectSetConfig);
+    session_.set_pins(pool_, pins_here_);
   }
   // A plan that DDL has made useless stays with the server: nobody else should meet it.
   if (error->field(error_field::kRoutine) == "RevalidateCachedQuery") {
@@ -584,14 +584,13 @@ void ServerLink::probe() {
   if ((candidates & kEffectSequenceWrite) && state_.reads_sequences) {
     pins_here_ |= kEffectSequenceWrite;
   }
-  const std::uint32_t pins = state_.pins | pins_here_;
   // Without any so far, a place for them is kept until the server has said.
-  if (pins != state_.pins) session_.set_pins(pool_, pins);
+  if (pins_here_ != kEffectNone) session_.set_pins(pool_, pins_here_);
   constexpr std::uint32_t kWorthAsking =
       kSeenByProbe | kEffectOpaque | kEffectMayRelease | kEffectSetConfig;
   const bool only_release = (candidates & kWorthAsking) == kEffectMayRelease;
   if ((candidates & kWorthAsking) == 0) return;
-  if (only_release && (state_.pins & kSeenByProbe) == 0) return;
+  if (only_release && (pins_here_ & kSeenByProbe) == 0) return;
   stage_ = Stage::kProbing;
   if (candidates & kEffectOpaque) {
     server_state_ = std::make_unique<ServerState>();
@@ -613,7 +612,7 @@ void ServerLink::read_probe_row(std::string_view body) {
     if (values[column] == "t") seen |= kColumns[column];
   }
   pins_here_ = (pins_here_ & ~kSeenByProbe) | seen;
-  session_.set_pins(pool_, (state_.pins & ~kSeenByProbe) | seen);
+  session_.set_pins(pool_, pins_here_);
 }
 
 }  // namespace pgshunt

@@ -193,7 +193,7 @@ void ServerLink::adopt_state() {
   }
   session_.settle_channels(true);
   pins_here_ |= state->pins;
-  if (state->pins != kEffectNone) session_.set_pins(pool_, state_.pins | state->pins);
+  if (state->pins != kEffectNone) session_.set_pins(pool_, pins_here_);
   // To the startup packet's value, of which the server knows nothing.
   if (backend_->tracker.empty()) catch_up_settings();
   if (state->statements_gone && backend_->tracker.empty()) {

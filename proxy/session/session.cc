@@ -236,9 +236,10 @@ void Session::close(std::string_view why) {
   if (conversation_ && worker_.snapshot()->config->log_disconnections) {
     log(LogLevel::kInfo, "client_closed", why);
   }
-  if (pinned_in_) --pinned_in_->pinned;
-  pinned_in_ = nullptr;
-  if (pin_place_in_) give_up_pin_place(*pin_place_in_);
+  for (const Pinned& each : std::exchange(pinned_, {})) {
+    if (each.pins != kEffectNone) --each.pool->pinned;
+    if (each.place) each.pool->gate().unpin();
+  }
   // They may have called us. What reaches them until they go finds the session closed.
   if (conversation_) worker_.bury(std::move(conversation_));
   if (greeting_) worker_.bury(std::move(greeting_));
@@ -477,39 +478,52 @@ void Session::note_error(Pool& pool, const ErrorResponseView& error) {
 }
 
 bool Session::reserve_pin(Pool& pool) {
-  if (pin_place_in_) return true;
-  if (!pool.gate().try_pin(pool.spec().config->max_pinned_servers)) return false;
-  pin_place_in_ = &pool;
-  return true;
+  if (closed_) return true;
+  Pinned& here = pinned_in(pool);
+  if (!here.place) here.place = pool.gate().try_pin(pool.spec().config->max_pinned_servers);
+  return here.place;
 }
 
-void Session::give_up_pin_place(const Pool& pool) {
-  if (pin_place_in_ != &pool) return;
-  pin_place_in_->gate().unpin();
-  pin_place_in_ = nullptr;
+void Session::give_up_pin_place(Pool& pool) {
+  if (pinned_.empty()) return;
+  Pinned& here = pinned_in(pool);
+  if (std::exchange(here.place, false)) pool.gate().unpin();
+  count_pins();
 }
 
 void Session::set_pins(Pool& pool, std::uint32_t pins) {
-  if (pins == kEffectNone) give_up_pin_place(pool);
-  if (pins == state_.pins) return;
   if (closed_) {  // not counted any more, but its server must be reset for them
-    state_.pins = pins;
+    state_.pins |= pins;
     return;
   }
-  if (state_.pins == kEffectNone) {
+  if (pins == kEffectNone) give_up_pin_place(pool);
+  if (pins == kEffectNone && pinned_.empty()) return;
+  Pinned& here = pinned_in(pool);
+  if (pins == here.pins) return;
+  if (here.pins == kEffectNone) {
     ++pool.pinned;
-    pinned_in_ = &pool;
-    if (!pin_place_in_) {
-      pool.gate().pin();
-      pin_place_in_ = &pool;
-    }
-    state_.pinned_since = worker_.loop().now();
+    if (!std::exchange(here.place, true)) pool.gate().pin();
+    if (state_.pins == kEffectNone) state_.pinned_since = worker_.loop().now();
   } else if (pins == kEffectNone) {
     --pool.pinned;
-    pinned_in_ = nullptr;
   }
-  state_.pins = pins;
-  log(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned", describe_pins(pins));
+  here.pins = pins;
+  count_pins();
+  log(LogLevel::kDebug, pins == kEffectNone ? "unpinned" : "pinned", describe_pins(pins),
+      pool.spec().shard);
+}
+
+Session::Pinned& Session::pinned_in(Pool& pool) {
+  const auto at = std::find_if(pinned_.begin(), pinned_.end(),
+                               [&](const Pinned& each) { return each.pool == &pool; });
+  return at == pinned_.end() ? pinned_.emplace_back(Pinned{&pool}) : *at;
+}
+
+void Session::count_pins() {
+  std::erase_if(pinned_,
+                [](const Pinned& each) { return each.pins == kEffectNone && !each.place; });
+  state_.pins = kEffectNone;
+  for (const Pinned& each : pinned_) state_.pins |= each.pins;
 }
 
 void Session::count_query(Pool& pool, TimePoint sent_at, bool transaction_ended) {

@@ -78,7 +78,8 @@ class Session final : public IoHandler {
   // Before a statement that would pin a server of `pool`: is there room for one more pinned server?
   // The place is kept until set_pins() tells what came of it, or the server is given back.
   bool reserve_pin(Pool& pool);
-  void give_up_pin_place(const Pool& pool);
+  void give_up_pin_place(Pool& pool);
+  // Of what stands on the session's server of `pool`; state().pins is that of all of them.
   void set_pins(Pool& pool, std::uint32_t pins);
   // The ErrorResponse to pass on for a server's with that body, if it tells that a statement was
   // canceled for a deadlock; empty for any other.
@@ -157,8 +158,16 @@ class Session final : public IoHandler {
   std::unique_ptr<Error> channel_error_;
   // Limits this client counts in: of its database, of its user.
   std::vector<std::shared_ptr<ConnectionBudget>> counted_in_;
-  Pool* pinned_in_ = nullptr;      // counts this session among its pinned ones
-  Pool* pin_place_in_ = nullptr;   // has a place for it among those it may pin
+  // Pools that count this session among their pinned ones, or have a place for it among those that
+  // may pin a server.
+  struct Pinned {
+    Pool* pool = nullptr;
+    std::uint32_t pins = 0;
+    bool place = false;
+  };
+  Pinned& pinned_in(Pool& pool);
+  void count_pins();
+  std::vector<Pinned> pinned_;
   std::string deadlock_;           // it was told to give way: the detail for its client
   TimePoint transaction_since_{};  // seen by tick()
   TimePoint login_since_{};        // begins anew when a wait for a server ends

@@ -122,14 +122,18 @@ std::string_view SessionSettings::startup_statement(std::string_view name) const
 
 void SessionSettings::set(std::string_view name, std::string_view statement) {
   current_ = with(current_, name, statement);
+  touched_.emplace(name);
 }
 
 void SessionSettings::reset(std::string_view name) {
+  touched_.emplace(name);
   const std::string* startup = startup_->find(name);
   current_ = startup ? with(current_, name, *startup) : without(current_, name);
 }
 
 void SessionSettings::reset_all() {
+  for (const auto& [name, statement] : current_->pairs()) touched_.insert(name);
+  for (const auto& [name, statement] : startup_->pairs()) touched_.insert(name);
   NameValuesPtr next = startup_;
   for (const auto& [name, statement] : untouched_by_reset_all(current_)->pairs()) {
     next = with(next, name, statement);
@@ -148,11 +152,13 @@ NameValuesPtr SessionSettings::untouched_by_reset_all(const NameValuesPtr& setti
 void SessionSettings::commit() {
   committed_ = current_;
   savepoints_.clear();
+  touched_.clear();
 }
 
 void SessionSettings::rollback() {
   current_ = committed_;
   savepoints_.clear();
+  touched_.clear();
 }
 
 void SessionSettings::savepoint(std::string_view name) {

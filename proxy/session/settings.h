@@ -6,6 +6,8 @@
 // reinterpreted in between (but see portable_statement()).
 #pragma once
 
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +48,8 @@ class SessionSettings {
   void savepoint(std::string_view name);
   void release_savepoint(std::string_view name);
   void rollback_to(std::string_view name);
+  // What has been set or reset since the transaction began, taken back or not.
+  const std::set<std::string, std::less<>>& touched() const { return touched_; }
 
  private:
   struct Savepoint {
@@ -58,6 +62,7 @@ class SessionSettings {
   NameValuesPtr committed_ = NameValues::empty();
   NameValuesPtr current_ = NameValues::empty();
   std::vector<Savepoint> savepoints_;
+  std::set<std::string, std::less<>> touched_;
 };
 
 // The SET that gives `name` the value that current_setting() shows.

@@ -55,19 +55,37 @@ class ShardTransaction {
     prelude_.push_back({Said::kMode, {}, std::string(statement)});
   }
   void set_local(std::string_view name, std::string_view statement) {
-    prelude_.push_back({Said::kSetting, std::string(name), std::string(statement)});
+    prelude_.push_back({Said::kSetting, canonical(name), std::string(statement)});
+  }
+  // A SET or RESET is to hold from here on: what SET LOCAL said before it ends with it, until a
+  // ROLLBACK TO takes both back.
+  void clear_local(std::string_view name) {
+    if (!local(name).empty()) prelude_.push_back({Said::kCleared, canonical(name), {}});
   }
   // The SET LOCAL by which the setting is another than the session's in this transaction, or empty.
   std::string_view local(std::string_view name) const {
     for (std::size_t i = prelude_.size(); i-- > 0;) {
       const Said& said = prelude_[i];
-      if (said.kind == Said::kSetting && said.name == name) return said.statement;
+      const bool about = said.kind == Said::kSetting || said.kind == Said::kCleared;
+      if (about && said.name == canonical(name)) return said.statement;
     }
     return {};
   }
-  bool has_locals() const {
-    return std::any_of(prelude_.begin(), prelude_.end(),
-                       [](const Said& said) { return said.kind == Said::kSetting; });
+  // The settings that are, in the order of their SET LOCALs.
+  std::vector<std::string> locals() const {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < prelude_.size(); ++i) {
+      if (holds(i)) names.push_back(prelude_[i].name);
+    }
+    return names;
+  }
+  // For a shard whose settings have been set since: one query.
+  std::string local_statements() const {
+    std::string sql;
+    for (std::size_t i = 0; i < prelude_.size(); ++i) {
+      if (holds(i)) sql.append(prelude_[i].statement).push_back(';');
+    }
+    return sql;
   }
   void savepoint(std::string_view name, std::string_view statement) {
     prelude_.push_back({Said::kSavepoint, std::string(name), std::string(statement)});
@@ -91,7 +109,11 @@ class ShardTransaction {
   // For a shard that joins: one query.
   std::string opening() const {
     std::string sql;
-    for (const Said& said : prelude_) sql.append(said.statement).push_back(';');
+    for (std::size_t i = 0; i < prelude_.size(); ++i) {
+      const Said& said = prelude_[i];
+      const bool over = said.kind == Said::kSetting && said_later(i, Said::kCleared);
+      if (said.kind != Said::kCleared && !over) sql.append(said.statement).push_back(';');
+    }
     return sql;
   }
 
@@ -113,11 +135,24 @@ class ShardTransaction {
 
  private:
   struct Said {
-    enum Kind : std::uint8_t { kMode, kSetting, kSavepoint };
+    enum Kind : std::uint8_t { kMode, kSetting, kCleared, kSavepoint };
     Kind kind = kMode;
     std::string name;
     std::string statement;
   };
+  static std::string canonical(std::string_view name) {
+    return std::string(name == "time zone" ? "timezone" : name);
+  }
+  bool said_later(std::size_t index, Said::Kind kind) const {
+    return std::any_of(
+        prelude_.begin() + static_cast<std::ptrdiff_t>(index) + 1, prelude_.end(),
+        [&](const Said& said) { return said.kind == kind && said.name == prelude_[index].name; });
+  }
+  // Is it the SET LOCAL of its setting that counts?
+  bool holds(std::size_t index) const {
+    return prelude_[index].kind == Said::kSetting && !said_later(index, Said::kSetting) &&
+           !said_later(index, Said::kCleared);
+  }
   std::vector<Said>::const_reverse_iterator find(std::string_view name) const {
     return std::find_if(prelude_.rbegin(), prelude_.rend(), [&](const Said& said) {
       return said.kind == Said::kSavepoint && said.name == name;

@@ -639,6 +639,15 @@ ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part
   }
   note_write(shard, part.writes);
   at = 0;
+  while (part.executes && !transaction_.locals().empty() && next_message(messages, at, message)) {
+    if (message.header.type != frontend::kBind) continue;
+    const auto bind = decode_bind(message.body);
+    const StatementPtr statement = bind ? statement_in(part, bind->statement) : nullptr;
+    if (!statement || statement->plan) continue;
+    const CompletionEffect& effect = statement->effect;
+    end_locals(effect.name, effect.verb, effect.text);
+  }
+  at = 0;
   std::size_t parsed = 0;
   while (next_message(messages, at, message)) {
     if (message.header.type == frontend::kFlush) continue;

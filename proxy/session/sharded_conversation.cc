@@ -235,6 +235,7 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
   if (is_about_session(statement.verb)) {
     const Status good = check_setting(statement.name, statement.verb, statement.text);
     if (!good) return refuse(good.error());
+    end_locals(statement.name, statement.verb, statement.value);
     return run_on_shard(home_shard(), header, frame, &statement);
   }
   if (!catalog_ready()) return Verdict::kWait;
@@ -266,7 +267,12 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   const auto route = this->route(statement.text, router_session());
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
-  if (route->kind == RouteKind::kMakeValues) return make_values(*route, sql, statement.text);
+  if (route->kind == RouteKind::kMakeValues) {
+    // A script's step is the statement alone.
+    const std::string_view whole = script_ ? statement.text : sql;
+    const auto begin = static_cast<std::size_t>(statement.text.data() - whole.data());
+    return make_values(*route, whole.substr(0, begin), whole.substr(begin + statement.text.size()));
+  }
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
   if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
@@ -312,7 +318,10 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
     if (statement.verb == Verb::kDdl) note_ddl();
     if (is_about_session(statement.verb)) {
       // What follows is routed by what this says.
-      if (is_hint_setting(statement.name) || router_session.hint) return begin_script(sql);
+      if (is_hint_setting(statement.name) || router_session.hint ||
+          !transaction_.locals().empty()) {
+        return begin_script(sql);
+      }
       // What follows in this message is read by another path.
       if (may_move_search_path(statement, router_session)) {
         router_session.default_search_path = false;
@@ -506,10 +515,16 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
   for (const ShardId shard : shards) {
     ServerLink& each = link(shard);
     each.set_types(topology.types_of(shard));
-    each.catch_up_settings();
-    if (transaction_.open() && !transaction_.takes_part(shard)) {
+    const bool set = each.catch_up_settings();
+    if (!transaction_.open()) continue;
+    if (!transaction_.takes_part(shard)) {
       each.inject(transaction_.opening());
       transaction_.join(shard);
+    } else if (set) {
+      // What was just set inside the transaction is beneath what is SET LOCAL in it.
+      if (const std::string locals = transaction_.local_statements(); !locals.empty()) {
+        each.inject(locals);
+      }
     }
   }
   return true;
@@ -583,19 +598,50 @@ RouterSession ShardedConversation::read_router_session() {
   return out;
 }
 
-// A SET LOCAL is repeated on every shard that joins its transaction; to take it back on all of them
-// is not known here.
 Status ShardedConversation::check_setting(std::string_view name, Verb verb,
                                           std::string_view statement) {
-  const bool one =
-      (verb == Verb::kSet || verb == Verb::kReset) && !transaction_.local(name).empty();
-  if (transaction_.open() && (one || (verb == Verb::kResetAll && transaction_.has_locals()))) {
+  // One changes what the other is.
+  const bool decides =
+      name == "role" || name == "session_authorization" || verb == Verb::kSetSessionAuthorization;
+  if (transaction_.open() && decides && verb != Verb::kShow &&
+      !(transaction_.local("role").empty() &&
+        transaction_.local("session_authorization").empty())) {
     return Error{sqlstate::kFeatureNotSupported,
-                 (one ? std::string(name) + " has" : std::string("settings have")) +
-                     " been SET LOCAL in this transaction",
+                 "the role or session authorization has been SET LOCAL in this transaction",
                  "Set it LOCAL again, or after the end of the transaction."};
   }
   return check_hint_setting(name, verb, statement);
+}
+
+// A SET or RESET is about to run on the home shard. It ends a SET LOCAL of the same setting, here
+// and on the shards that have heard of that, before their next statement. A shard that joins later
+// is not told of it any more.
+void ShardedConversation::end_locals(std::string_view name, Verb verb, std::string_view value) {
+  if (!transaction_.open()) return;
+  std::vector<std::string> ended;
+  if (verb == Verb::kSet || verb == Verb::kReset) {
+    ended.emplace_back(name);
+  } else if (verb == Verb::kSetCharacteristics) {
+    for (const auto& [each, statement] : session_characteristics(value)) ended.push_back(each);
+  } else if (verb == Verb::kResetAll) {
+    ended = transaction_.locals();
+    std::erase_if(ended, [](const std::string& each) {
+      return each == "role" || each == "session_authorization";
+    });
+  }
+  for (const std::string& each : ended) {
+    if (transaction_.local(each).empty()) continue;
+    transaction_.clear_local(each);
+    doubt_settings({each});
+    note_local_strings();
+  }
+}
+
+void ShardedConversation::doubt_settings(const std::set<std::string, std::less<>>& names) {
+  for (ServerLink* link : enlisted_links()) {
+    for (const std::string& name : names)
+      link->doubt_setting(name == "time zone" ? "timezone" : name);
+  }
 }
 
 Status ShardedConversation::check_hint_setting(std::string_view name, Verb verb,

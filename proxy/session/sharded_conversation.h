@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +70,8 @@ class ShardedConversation final : public Conversation,
   void on_unique_ids_installed(const Status& installed) override;
   void on_copy_in_started() override;
   void on_copy_wants_keys(CopyIn& copy) override;
+  Result<bool> on_copy_wants_values(const std::string& source, std::size_t count, bool more,
+                                    std::vector<std::int64_t>& out) override;
   void on_copy_done(CopyFanOut& copy) override;
   void on_commit_done(CommitCoordinator& coordinator) override;
 
@@ -234,12 +237,13 @@ class ShardedConversation final : public Conversation,
     // Drops so many of these bytes; returns how many of the client's that are.
     std::size_t consume(std::size_t size);
   };
+  std::function<void()> resuming();
   Result<bool> draw_ids(std::span<const std::string> sources, std::vector<std::int64_t>& out);
   Status want_unique_id_function();
   Status place_values(Statement& statement);
   bool lacks_unique_id_function(const Statement& statement);
   void stop_waiting_for_ids();
-  Verdict make_values(const Route& route, std::string_view sql, std::string_view statement);
+  Verdict make_values(const Route& route, std::string_view before, std::string_view behind);
   Verdict serve_given_query();
   Result<StatementPtr> with_current_values(std::string_view name, const StatementPtr& statement);
   std::optional<Status> give_values_to_batch(std::string_view batch);
@@ -307,6 +311,9 @@ class ShardedConversation final : public Conversation,
   Status check_setting(std::string_view name, Verb verb, std::string_view statement);
   // A statement about a setting of the proxy's own (session_hints.h) may say what it says.
   Status check_hint_setting(std::string_view name, Verb verb, std::string_view statement);
+  void end_locals(std::string_view name, Verb verb, std::string_view value);
+  // What all shards of the transaction have of these is not known.
+  void doubt_settings(const std::set<std::string, std::less<>>& names);
   TransactionStatus status() const;
   void reply(std::string_view tag);
   void begin_write_everywhere(const std::vector<ServerLink*>& links, std::int64_t lock);

@@ -31,7 +31,7 @@ void ShardedConversation::begin_copy(const Route& route, std::span<const ShardId
   CopyShards there;
   for (const ShardId shard : shards) there.links.push_back(&link(shard));
   there.shards.assign(shards.begin(), shards.end());
-  there.sql = sql;
+  there.sql = route.copy->shard_text(sql, session_.standard_conforming_strings());
   if (route.kind == RouteKind::kCopyMerge) {
     copy_ = std::make_unique<CopyOut>(session_, *this, std::move(there), *route.copy);
     return;
@@ -53,6 +53,7 @@ std::size_t ShardedConversation::serve_copy(std::string_view bytes) {
   if (passing_ > 0) {
     if (!copy_in_->takes_data()) return 0;
     const std::size_t step = std::min(passing_, bytes.size());
+    if (!copy_in_->has_values(bytes.substr(0, step), bytes)) return 0;
     copy_in_->data(bytes.substr(0, step));
     passing_ -= step;
     return step;
@@ -81,6 +82,7 @@ std::size_t ShardedConversation::serve_copy(std::string_view bytes) {
         passing_to_ = nullptr;
         return kFrameHeaderSize;
       }
+      if (!copy_in_->has_values(body, bytes)) return 0;
       copy_in_->data(body);
       return taken;
     case frontend::kCopyDone:

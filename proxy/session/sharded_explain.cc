@@ -100,11 +100,19 @@ ShardedConversation::Verdict ShardedConversation::explain(const ExplainRequest& 
       return asked ? Verdict::kWait : refuse(asked.error());
     }
   }
+  if (route.kind == RouteKind::kMakeValues && request.analyze && !execution) {
+    // It runs, with values of its own, where they say.
+    return make_values(route,
+                       std::string("EXPLAIN (PGSHUNT, ANALYZE") +
+                           (request.json ? ", FORMAT JSON" : "") + request.shard_options + ") ",
+                       {});
+  }
   const bool open = route.shards.empty();
   const ShardId one = open ? shard_of(route, effects) : 0;
   const bool shown = !open || request.analyze;
   const std::span<const ShardId> shards = open ? std::span(&one, shown ? 1 : 0) : route.shards;
   ExplainedRoute explained = explain_route(request, route, shards, router_.topology());
+  if (!route.made.empty() && !execution) explained.text = router_.with_places(route.made.size());
   if (!request.analyze) {
     std::string& out = worker_.client_out();
     if (execution) {

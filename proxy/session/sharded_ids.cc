@@ -64,21 +64,25 @@ void append_bind_with(std::string& out, const BindView& bind, std::span<const st
 
 // --- what is asked of others ---------------------------------------------------------------------
 
-// One for each source. False: the unit waits for them, as it would for a server.
-Result<bool> ShardedConversation::draw_ids(std::span<const std::string> sources,
-                                           std::vector<std::int64_t>& out) {
-  const auto wake = [worker = &worker_, id = session_.state().id] {
+// What is called when it is worth to draw again.
+std::function<void()> ShardedConversation::resuming() {
+  return [worker = &worker_, id = session_.state().id] {
     worker->defer([worker, id] {
       if (Session* session = worker->find_session(id)) session->resume();
     });
   };
+}
+
+// One for each source. False: the unit waits for them, as it would for a server.
+Result<bool> ShardedConversation::draw_ids(std::span<const std::string> sources,
+                                           std::vector<std::int64_t>& out) {
   const TimePoint now = worker_.loop().now();
   std::map<std::string_view, std::vector<std::int64_t>> drawn;
   for (const std::string& source : sources) drawn[source].push_back(0);
   for (auto& [source, ids] : drawn) {
     const std::size_t count = std::exchange(ids, {}).size();
-    const auto given =
-        worker_.unique_ids().draw({catalog_name(), std::string(source)}, count, now, ids, wake);
+    const auto given = worker_.unique_ids().draw({catalog_name(), std::string(source)}, count, now,
+                                                 ids, resuming());
     if (given && *given) continue;
     if (!given) {
       ids_since_ = {};
@@ -91,6 +95,19 @@ Result<bool> ShardedConversation::draw_ids(std::span<const std::string> sources,
   std::map<std::string_view, std::size_t> used;
   for (const std::string& source : sources) out.push_back(drawn[source][used[source]++]);
   return true;
+}
+
+// A COPY that streams has its next values ordered while these are used: as many as the rows that
+// come meanwhile will want. What it leaves others draw.
+Result<bool> ShardedConversation::on_copy_wants_values(const std::string& source, std::size_t count,
+                                                       bool more, std::vector<std::int64_t>& out) {
+  constexpr std::size_t kAhead = 4;
+  constexpr std::size_t kMostAhead = 1 << 16;
+  IdStock& stock = worker_.unique_ids();
+  const IdSupply from{catalog_name(), source};
+  auto drawn = stock.draw(from, count, worker_.loop().now(), out, resuming());
+  if (drawn && *drawn && more) stock.expect(from, std::min(kAhead * count, kMostAhead));
+  return drawn;
 }
 
 // The unit waits until every shard has pgshunt.unique_id(), and that is known.
@@ -139,10 +156,10 @@ void ShardedConversation::stop_waiting_for_ids() {
 
 // --- simple queries ------------------------------------------------------------------------------
 
-// `statement` is a part of `sql`, or all of a script's current step.
+// What stands before and behind the routed statement stays, unless it is a step of a script.
 ShardedConversation::Verdict ShardedConversation::make_values(const Route& route,
-                                                              std::string_view sql,
-                                                              std::string_view statement) {
+                                                              std::string_view before,
+                                                              std::string_view behind) {
   if (route.made.empty()) {
     const Status asked = want_unique_id_function();
     return asked ? Verdict::kWait : refuse(asked.error());
@@ -151,14 +168,12 @@ ShardedConversation::Verdict ShardedConversation::make_values(const Route& route
   const auto drawn = draw_ids(route.made, values);
   if (!drawn) return refuse(drawn.error());
   if (!*drawn) return Verdict::kWait;
-  const std::string_view text = router_.with_values(values);
+  std::string whole(before);
+  whole.append(router_.with_values(values)).append(behind);
   if (script_) {
-    script_->statements[script_->next] = text;
+    script_->statements[script_->next] = std::move(whole);
     return continue_script();
   }
-  const auto begin = static_cast<std::size_t>(statement.data() - sql.data());
-  std::string whole(sql.substr(0, begin));
-  whole.append(text).append(sql.substr(begin + statement.size()));
   append_query(given_.bytes, whole);
   return serve_given_query();
 }

@@ -19,6 +19,18 @@ bool chains(const StatementEffects& statement) {
   return lexer.next(word) && lexer.next(word) && word_is(lexer.text(word), "chain");
 }
 
+// SET LOCAL name TO DEFAULT.
+bool sets_default(std::string_view statement) {
+  SqlLexer lexer(statement);
+  SqlToken token;
+  bool is_default = false;
+  while (lexer.next(token)) {
+    if (lexer.is_symbol(token, ';')) break;
+    is_default = token.kind == TokenKind::kIdentifier && word_is(lexer.text(token), "default");
+  }
+  return is_default;
+}
+
 }  // namespace
 
 ShardedConversation::Verdict ShardedConversation::control_transaction(
@@ -98,6 +110,8 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
     transaction_.rollback_to(statement.name);
     note_local_strings();
     session_.state().settings.rollback_to(statement.name);
+    // Each shard takes back what it was told since, which depends on when it joined.
+    doubt_settings(session_.state().settings.touched());
   } else {
     transaction_.release(statement.name);
     session_.state().settings.release_savepoint(statement.name);
@@ -141,11 +155,15 @@ ShardedConversation::Verdict ShardedConversation::say_to_transaction(
     reply("SET");
     return Verdict::kTaken;
   }
-  const Verdict verdict = tell_transaction(statement.text, "SET");
+  std::string text(statement.text);
+  // The startup packet's value is the session's default, of which no server knows.
+  const std::string_view startup = session_.state().settings.startup_statement(statement.name);
+  if (!startup.empty() && sets_default(text)) text = "SET LOCAL " + std::string(startup.substr(4));
+  const Verdict verdict = tell_transaction(text, "SET");
   if (mode) {
     transaction_.set_mode(statement.text);
   } else {
-    transaction_.set_local(statement.name, statement.text);
+    transaction_.set_local(statement.name, text);
     // What is prepared now may mean something else than it does for everybody else.
     session_.state().has_local_settings = true;
     note_local_strings();

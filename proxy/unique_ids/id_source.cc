@@ -1,5 +1,6 @@
 #include "proxy/unique_ids/id_source.h"
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 #include <utility>
@@ -27,9 +28,25 @@ std::optional<Int> number(std::string_view text) {
   return out;
 }
 
+// "{7,8}"
+std::optional<IdSource::Ids> numbers_of(std::string_view array) {
+  IdSource::Ids out;
+  if (array.size() < 2 || array.front() != '{' || array.back() != '}') return std::nullopt;
+  array = array.substr(1, array.size() - 2);
+  while (true) {
+    const std::size_t end = array.find(',');
+    const auto value = number<std::int64_t>(array.substr(0, end));
+    if (!value) return std::nullopt;
+    out.push_back(*value);
+    if (end == std::string_view::npos) return out;
+    array.remove_prefix(end + 1);
+  }
+}
+
 // Trying again can help: a server that is starting, stopping or a standby yet.
 bool may_pass(const Error& error) {
-  return error.code != sqlstate::kInvalidAuthorization &&
+  constexpr Sqlstate kSequenceEnds{"2200H"};
+  return error.code != kSequenceEnds && error.code != sqlstate::kInvalidAuthorization &&
          error.code != sqlstate::kObjectNotInPrerequisiteState;
 }
 
@@ -165,15 +182,11 @@ Result<IdSource::Ids> IdSource::take_from(const IdSupply& from, const ControlTar
     if (connection.broken() || !from.sequence.empty()) return rows.error();
     return unusable(target.shard, rows.error());
   }
-  Ids ids;
-  for (const auto& row : *rows) {
-    const auto id = number<std::int64_t>(row.at(0));
-    if (!id || (*id <= 0 && from.sequence.empty())) {
-      return unusable(target.shard, {sqlstate::kInternalError, "what it gives is no id", {}});
-    }
-    ids.push_back(*id);
-  }
-  return ids;
+  auto ids = rows->size() == 1 ? numbers_of(rows->front().at(0)) : std::nullopt;
+  const bool good = ids && (!from.sequence.empty() ||
+                            std::all_of(ids->begin(), ids->end(), [](auto id) { return id > 0; }));
+  if (good) return std::move(*ids);
+  return unusable(target.shard, {sqlstate::kInternalError, "what it gives is no id", {}});
 }
 
 Status IdSource::install_on_shards(const std::string& database, bool used) {

@@ -53,6 +53,12 @@ Result<bool> IdStock::draw(const IdSupply& from, std::size_t count, TimePoint no
   return true;
 }
 
+void IdStock::expect(const IdSupply& from, std::size_t count) {
+  Supply& supply = supplies_[from];
+  const std::size_t there = supply.size();
+  if (there < count && !supply.failure) order(from, supply, count - there);
+}
+
 void IdStock::order(const IdSupply& from, Supply& supply, std::size_t missing) {
   if (std::exchange(supply.ordered, true)) return;
   order_(from, missing + lot_size(from));

@@ -34,6 +34,8 @@ class IdStock {
   // worth to ask again. An error is that of the last order.
   Result<bool> draw(const IdSupply& from, std::size_t count, TimePoint now, Ids& out,
                     std::function<void()> wake);
+  // So many more will be drawn soon.
+  void expect(const IdSupply& from, std::size_t count);
   void arrived(const IdSupply& from, Result<Ids> ids, TimePoint now);
 
  private:

@@ -157,7 +157,18 @@ CROSS JOIN LATERAL (
   SELECT 'has a foreign key of which the shard key is a part', a.attname::text
   FROM pg_catalog.pg_constraint k
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
-  WHERE k.conrelid = c.oid AND k.contype = 'f') o
+  WHERE k.conrelid = c.oid AND k.contype = 'f'
+  UNION ALL
+  SELECT 'has defaults or checks that may read tables or the time of the statement', '*'
+  WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_depend d ON d.objid = k.oid
+                WHERE k.conrelid = c.oid AND k.contype = 'c' AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                  AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
+     OR EXISTS (SELECT FROM pg_catalog.pg_attrdef f, pg_catalog.pg_get_expr(f.adbin, f.adrelid) text
+                WHERE f.adrelid = c.oid AND text <> 'pgshunt.unique_id()' AND
+                  (text ~ 'statement_timestamp|currval|lastval|pg_|(query|table|schema|database|cursor)_'
+                   OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                              WHERE d.objid = f.oid AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+                                AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass)))) o
 WHERE c.relkind IN ('r', 'p') AND )" PGSHUNT_OURS R"(
 ORDER BY 1, 2, 3, 4)";
 

@@ -1,5 +1,6 @@
 #include "router/insert_select.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "router/outer_tokens.h"
 #include "router/parse_tree.h"
 #include "router/refusal.h"
+#include "router/sql_decode.h"
 #include "router/sql_text.h"
 
 namespace pgshunt {
@@ -40,9 +42,13 @@ std::optional<SelectPlace> find_select(OuterTokens& tokens, bool columns) {
   return out;
 }
 
-// A value that is a literal without a type, or nothing but a parameter.
-const Expr* bare(const Target& target, ExprKind kind) {
-  return target.value && target.value->kind == kind ? &*target.value : nullptr;
+bool mentions(std::string_view text, std::string_view name) {
+  SqlLexer lexer(text);
+  for (SqlToken token; lexer.next(token);) {
+    std::string said;
+    if (is_name(token.kind) && append_identifier(text, token, said) && said == name) return true;
+  }
+  return false;
 }
 
 bool has_star(const Target& target) {
@@ -54,6 +60,46 @@ std::uint32_t parameter_number(const SqlLexer& lexer, const SqlToken& token) {
   std::uint32_t number = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), number);
   return number;
+}
+
+std::optional<InsertSelect::OpenColumn> open_column(const Target& target) {
+  const Expr& value = *target.value;
+  InsertSelect::OpenColumn out;
+  if (value.kind == ExprKind::kParameter && value.parameter > 0) {
+    out.parameter = static_cast<std::uint16_t>(value.parameter - 1);
+    return out;
+  }
+  const bool open = value.kind == ExprKind::kConstant && (value.constant == ConstantKind::kString ||
+                                                          value.constant == ConstantKind::kNull);
+  return open ? std::optional(out) : std::nullopt;
+}
+
+void find_open_columns(const Query& source, InsertSelect& out) {
+  // What is compared has a type: text, if nothing else. In GROUP BY and ORDER BY a constant stands
+  // for a column, or is one.
+  const auto is_constant = [](const Expr& expr) { return expr.kind == ExprKind::kConstant; };
+  if (source.distinct || source.operation != SetOperation::kNone ||
+      std::any_of(source.rest.begin(), source.rest.end(), is_constant) ||
+      std::any_of(source.order.begin(), source.order.end(),
+                  [&](const SortItem& item) { return is_constant(item.value); })) {
+    return;
+  }
+  const std::vector<Target>& targets = source.targets;
+  const auto first_star = std::find_if(targets.begin(), targets.end(), has_star);
+  for (auto at = targets.begin(); at != first_star; ++at) {
+    if (auto open = open_column(*at)) {
+      open->position = static_cast<std::size_t>(at - targets.begin());
+      out.open_columns.push_back(*open);
+    }
+  }
+  if (first_star == targets.end()) return;
+  for (auto at = targets.rbegin(); !has_star(*at); ++at) {
+    if (auto open = open_column(*at)) {
+      open->position = static_cast<std::size_t>(at - targets.rbegin());
+      open->from_end = true;
+      out.open_columns.push_back(*open);
+    }
+  }
 }
 
 void append_value(std::string& out, const WireValue& value, const std::string& type) {
@@ -97,19 +143,11 @@ std::optional<InsertSelect> cut_insert_select(std::string_view text, const Query
   out.select = text.substr(0, place->insert);
   out.select += text.substr(place->select, select_end - place->select);
   out.behind = " " + std::string(text.substr(select_end, end - select_end));
-  // DISTINCT and set operations compare values, as text if they have no type.
-  if (source.distinct || source.operation != SetOperation::kNone) return out;
-  for (const Target& target : source.targets) {
-    if (has_star(target)) break;
-    const Expr* constant = bare(target, ExprKind::kConstant);
-    const bool string = constant != nullptr && (constant->constant == ConstantKind::kString ||
-                                                constant->constant == ConstantKind::kNull);
-    out.untyped.push_back(string);
-    const Expr* parameter = bare(target, ExprKind::kParameter);
-    if (parameter == nullptr || parameter->parameter == 0) continue;
-    out.open_columns.push_back(
-        {out.untyped.size() - 1, static_cast<std::uint16_t>(parameter->parameter - 1), 0});
+  // What stands behind the SELECT would be read without the WITH before it.
+  for (const CommonTable& common : insert.with) {
+    if (mentions(out.behind, common.name)) return std::nullopt;
   }
+  find_open_columns(source, out);
   return out;
 }
 

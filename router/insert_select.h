@@ -17,6 +17,7 @@
 #include "protocol/result.h"
 #include "protocol/wire_value.h"
 #include "router/sql_tree.h"
+#include "router/topology.h"
 
 namespace pgshunt {
 
@@ -29,14 +30,20 @@ struct InsertSelect {
   bool select_writes = false;
   // Rows may be stored by several INSERTs, one after the other, and nobody sees the difference.
   bool in_batches = false;
-  // Of the SELECT's columns, as far as they are written out: a string or NULL, which has no type of
-  // its own but takes the column's ...
-  std::vector<bool> untyped;
-  // ... and those that are nothing but a parameter, which does the same if its type is open.
+  bool reads_clock = false;  // the SELECT calls now() or its kin
+  // Where all its rows are stored; nothing: on any shard.
+  std::optional<ShardId> home;
+  // A column of the SELECT that has no type of its own but takes that of the column it is for: a
+  // string or NULL, and what is nothing but a parameter, if its type is open.
   struct OpenColumn {
     std::size_t position = 0;
-    std::uint16_t parameter = 0;    // from 0
-    std::uint32_t column_type = 0;  // 0: not known
+    bool from_end = false;                   // position 0 is the last: there is a star before it
+    std::optional<std::uint16_t> parameter;  // from 0; nothing: a literal
+    std::uint32_t column_type = 0;           // 0: not known
+
+    std::size_t index(std::size_t columns) const {
+      return from_end ? columns - 1 - position : position;
+    }
   };
   std::vector<OpenColumn> open_columns;
 };

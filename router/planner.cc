@@ -153,7 +153,8 @@ class Planner {
     if (!select) return as_said;
     PlanRequest request = request_;
     request.text = cut->select;
-    auto planned = Planner(topology_, request).plan(*select);
+    Planner planner(topology_, request);
+    auto planned = planner.plan(*select);
     if (!planned) return planned.error();
     switch (planned->kind) {
       case RouteKind::kAnyShard:
@@ -165,9 +166,13 @@ class Planner {
         return as_said;
     }
     cut->select_writes = writes.size() > 1;
+    const std::vector<std::size_t>& calls = planner.analysis_.facts().moment_calls;
+    cut->reads_clock = !calls.empty() && find_moments(cut->select).size() == calls.size();
+    if (into.placement == TableClass::kUnsharded) cut->home = into.home;
     // One statement fires its triggers once, and may store a row before the one it refers to.
     cut->in_batches = query.conflict != ConflictAction::kUpdate && table != nullptr &&
-                      !table->columns.empty() && table->move_obstacles.empty();
+                      !table->columns.empty() && table->move_obstacles.empty() &&
+                      returns_the_same_in_batches(query);
     add_column_types(query, table, *cut);
 
     StatementPlanData out;
@@ -181,15 +186,29 @@ class Planner {
     return out;
   }
 
+  // RETURNING reads neither tables nor the time of the statement.
+  bool returns_the_same_in_batches(const Query& insert) const {
+    StatementAnalysis returning(topology_, request_.search_path, request_.types);
+    for (const Target& target : insert.returning) {
+      if (target.value && !returning.add_expression(*target.value)) return false;
+    }
+    const StatementFacts& facts = returning.facts();
+    return !facts.subqueries && facts.moment.empty() && facts.reading_function.empty() &&
+           facts.unknown_function.empty() && facts.tables == 0;
+  }
+
+  // A parameter that is a value by itself takes the type of the column it is for.
   static void add_column_types(const Query& query, const Table* table, InsertSelect& out) {
     for (InsertSelect::OpenColumn& open : out.open_columns) {
-      if (table == nullptr) continue;
+      const std::size_t listed = query.columns.size();
+      // Behind a star a column is known by the list only.
+      if (table == nullptr || (open.from_end && open.position >= listed)) continue;
+      const std::size_t index = open.index(listed);
       const Column* column = nullptr;
-      if (query.columns.empty()) {
-        if (open.position < table->columns.size()) column = &table->columns[open.position];
-      } else if (open.position < query.columns.size() &&
-                 !query.columns[open.position].subscripted) {
-        column = table->find_column(query.columns[open.position].name);
+      if (listed == 0 && index < table->columns.size()) {
+        column = &table->columns[index];
+      } else if (index < listed && !query.columns[index].subscripted) {
+        column = table->find_column(query.columns[index].name);
       }
       if (column != nullptr) open.column_type = column->type_oid;
     }

@@ -204,6 +204,8 @@ class Router::Impl {
     if (!cut) return cut.error();
     cut->select_writes = route.insert_select->select_writes;
     cut->in_batches = route.insert_select->in_batches;
+    cut->reads_clock = route.insert_select->reads_clock;
+    cut->home = route.insert_select->home;
     route.insert_select = std::make_shared<const InsertSelect>(std::move(*cut));
     return route;
   }

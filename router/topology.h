@@ -97,8 +97,10 @@ struct UniqueKey {
 // Why rows of a table cannot be moved to another shard by deleting them here and inserting them
 // there: somebody would see the difference.
 struct MoveObstacle {
-  std::string what;    // "has triggers"
-  std::string column;  // only if this is the key; empty: whatever the key
+  std::string what;  // "has triggers"
+  // Only if this is the key; empty: whatever the key; "*": never, but one statement that stores
+  // many rows is not the same as several.
+  std::string column;
   friend bool operator==(const MoveObstacle&, const MoveObstacle&) = default;
 };
 

@@ -1,6 +1,7 @@
 """INSERT ... SELECT whose rows do not stay where they are read: compared with a server that has all rows."""
 
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,8 +26,13 @@ CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 CREATE TRIGGER t AFTER INSERT ON watched REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION note();
 CREATE TABLE tree (id bigint, parent int, n int, PRIMARY KEY (id, n), FOREIGN KEY (id, parent) REFERENCES tree (id, n));
 CREATE TABLE places (code text PRIMARY KEY, n int);
+CREATE FUNCTION stored() RETURNS bigint STABLE LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM looking); END';
+CREATE TABLE looking (id bigint PRIMARY KEY, n int, seen bigint DEFAULT stored(), CHECK (n < 1 OR stored() < 30));
+CREATE TABLE timed (id bigint PRIMARY KEY, body text, at timestamptz DEFAULT statement_timestamp());
+CREATE TABLE alone (id int PRIMARY KEY, body text, at timestamptz DEFAULT now());
 """
-SHARDED = ("kept", "source_", "counts", "watched", "log_", "tree")
+SHARDED = ("kept", "source_", "counts", "watched", "log_", "tree", "looking")
+HERE = ("timed", "alone")  # on one shard
 ROWS = """INSERT INTO source_ SELECT n, E'it''s \\\\ ' || n, n, n / 7.0, CASE WHEN n % 5 = 0 THEN 'NaN' ELSE n / 3.0 END,
   timestamptz '2024-03-31 00:30+00' + n * interval '17 min', n * interval '1 mon -3 d 4 h', 
   ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, decode(lpad(to_hex(n * 40), 4, '0'), 'hex'),
@@ -40,8 +46,10 @@ def world(shards, shared_proxy):
     def proxy(config):
         database = config["databases"][PARTS]
         database.update(on_cross_shard_write="two_phase")
+        database["pool_size"] = 2  # the other is the catalog's
         database["tables"] += [{"name": name, "keyspace": "users", "key": "id"} for name in SHARDED]
         database["tables"] += [{"name": "places", "reference": True}]
+        database["tables"] += [{"name": name, "shard": shards[2].name} for name in HERE]
         for number, server in enumerate(shards):
             # The types' numbers are others on each shard.
             server.psql("".join(
@@ -63,10 +71,16 @@ def both(world):
     world.reset()
     with connection(world, PARTS) as parts, connection(world, WHOLE) as whole:
         for each in (parts, whole):
-            for name in (*SHARDED, "places"):
+            for name in (*SHARDED, *HERE, "places"):
                 each.execute(f"TRUNCATE {name}")
             each.execute(ROWS)
         yield parts, whole
+
+
+def resident(pid, what="VmRSS"):
+    """Kilobytes."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(what))
 
 
 def answer(connection, sql, values=None, **options):
@@ -331,6 +345,83 @@ def test_canceled(world, both):
         other.execute("INSERT INTO counts (id, n) VALUES (30001, 1)")
         canceled(world, parts, "INSERT INTO counts (id, n) SELECT g, g FROM generate_series(1, 100000) g", "INSERT INTO counts%")
     assert parts.execute("SELECT id FROM counts LIMIT 1").fetchone() is None
+
+
+def test_a_with_is_not_taken_for_a_table_of_that_name(world, both):
+    """What stands behind the SELECT would read the table."""
+    sql = ("WITH countries AS (SELECT n AS people FROM source_ WHERE id = 37) INSERT INTO counts (id, n) SELECT people * 7, 5 "
+           "FROM countries RETURNING {}")
+    assert answer(both[0], sql.format("(SELECT people FROM countries LIMIT 1)")) == "0A000"
+    same(world, both, sql.format("(SELECT max(people) FROM places)"), tables=("counts",))
+
+
+def test_batches_are_not_seen(world, both):
+    """By RETURNING, defaults and checks."""
+    for sql in ("INSERT INTO alone (id, body) SELECT n, repeat('x', 100000) FROM source_ RETURNING (SELECT count(*) FROM alone)",
+                "INSERT INTO looking (id, n) SELECT 5, 0 FROM source_ WHERE id = 1",
+                "INSERT INTO looking (id, n) SELECT g, 0 FROM generate_series(10, 30000) g"):
+        same(world, both, sql)
+    for each in both:
+        assert {seen for (seen,) in each.execute("SELECT seen FROM looking WHERE id > 5")} <= {0, 1}
+    # A shard has its own rows only, but none of this statement.
+    assert answer(both[0], "INSERT INTO looking (id, n) SELECT g, 1 FROM generate_series(40000, 40020) g") == "23514"
+    for each in both:
+        each.execute("INSERT INTO timed (id, body) SELECT n, repeat('x', 100000) FROM source_")
+        assert each.execute("SELECT count(DISTINCT at) FROM timed").fetchone() == (1,)
+
+
+def test_one_clock(world, both):
+    for sql in ("INSERT INTO alone (id, body, at) SELECT n, 'x', now() FROM source_ WHERE id = 5 RETURNING at = now()",
+                "INSERT INTO kept (id, at) SELECT g * 7, now() FROM generate_series(1, 30) g RETURNING at = now()",
+                "INSERT INTO kept (id, at) SELECT g * 7, statement_timestamp() FROM generate_series(1, 30) g "
+                "RETURNING at = statement_timestamp()"):
+        same(world, both, sql)
+
+
+def test_literals_behind_a_star(world, both):
+    same(world, both, "INSERT INTO kept (id, n, at) SELECT id * 3, n, '2024-01-01' FROM source_ WHERE id = 5 GROUP BY 1, 2, 3")
+    same(world, both, "INSERT INTO counts (id, n) SELECT n * 3, n FROM source_ WHERE n < 20", tables=("counts",))
+    for last, values in (("'2024-01-01'", None), ("NULL", None), ("%s", ["2024-01-01"])):
+        same(world, both, f"INSERT INTO kept (id, n, name, at) SELECT c.*, {last} FROM counts c WHERE id < 30", values)
+        same(world, both, f"INSERT INTO kept (id, n, name, at) SELECT v.*, {last} FROM (VALUES (7, 1, 'a'), (8, 2, 'b')) v", values)
+    contents(world, "kept")
+
+
+def test_two_that_store_where_the_other_reads(world, shards, both):
+    """Each takes all its servers before it holds any: pools of one server do."""
+    parts, _ = both
+    keys = {}
+    for n in range(1, 60):
+        (bucket,), = parts.execute(f"SELECT {BUCKET.replace('n,', str(n) + '::bigint,')}").fetchall()
+        keys.setdefault(next(i for i, (low, high) in enumerate(BUCKETS) if low <= bucket <= high), n)
+    failures = []
+
+    def insert(client, here, there):
+        try:
+            for turn in range(10):
+                client.execute(f"INSERT INTO counts (id, n) SELECT {keys[there]}, (pg_sleep(0.01) IS NULL)::int FROM source_ "
+                               f"WHERE id = {keys[here]} ON CONFLICT DO NOTHING")
+        except psycopg.Error as error:
+            failures.append(error)
+    with connection(world, PARTS) as one, connection(world, PARTS) as two:
+        running = [threading.Thread(target=insert, args=args, daemon=True) for args in ((one, 0, 1), (two, 1, 0))]
+        for each in running:
+            each.start()
+        for each in running:
+            each.join(30)
+    assert not failures and not any(each.is_alive() for each in running)
+
+
+def test_returning_more_than_was_stored(world, both):
+    """Rows go to the client as they come; the proxy's memory does not grow with them."""
+    parts, _ = both
+    sql = "INSERT INTO counts (id, n) SELECT g, g FROM generate_series(1, 1500) g RETURNING repeat('x', 300000)"
+    Path(f"/proc/{world.proxy.pid}/clear_refs").write_text("5")  # the peak begins anew
+    before = resident(world.proxy.pid)
+    assert sum(len(text) for (text,) in parts.execute(sql)) == 1500 * 300000
+    assert resident(world.proxy.pid, "VmHWM") - before < 100 * 1024
+    assert answer(parts, "INSERT INTO kept (id, name) SELECT g, repeat('x', 4000000) FROM generate_series(1, 60) g")[0] == "INSERT 0 60"
+    assert resident(world.proxy.pid, "VmHWM") - before < 300 * 1024
 
 
 def test_where_values_could_change_on_their_way(world, both):

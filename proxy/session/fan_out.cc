@@ -552,6 +552,10 @@ void FanOut::add_up() {
   for (Source& source : sources_) {
     if (!source.own_types.empty()) translate_rows(source, source.rows);
   }
+  if (plan_.by_link) {
+    append_command_complete(reply_, tag_, affected_);
+    return;
+  }
   // Rows are in the order of VALUES if each shard has returned one for every row it was given.
   std::vector<std::size_t> given(sources_.size());
   for (const std::uint16_t index : plan_.row_order) ++given[index];

@@ -63,6 +63,8 @@ struct FanOutPlan {
   std::vector<std::uint16_t> row_order;
   // Result formats of the Bind, as sent to the shards; nothing for a simple query.
   std::optional<std::string> result_formats;
+  // kSum that does not stream: rows stay where take_rows() finds them, and are not in reply().
+  bool by_link = false;
   // kSum that does not stream: more of RETURNING than that is an error; 0: no limit.
   std::size_t most_bytes = 0;
   // kSum: the reply's command; empty: the servers' own.
@@ -113,6 +115,7 @@ class FanOut final : public BackendDriver {
   const std::string& reply() const { return reply_; }
   // kSum that does not stream: the DataRow messages of one link's shard.
   std::string_view rows_from(std::size_t link) const { return sources_[link].rows; }
+  std::string take_rows(std::size_t link) { return std::move(sources_[link].rows); }
   const FanOutPlan& plan() const { return plan_; }
 
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;

@@ -13,6 +13,7 @@
 
 #include "proxy/session/fan_out.h"
 #include "proxy/session/shard_rows.h"
+#include "proxy/session/shard_transaction.h"
 #include "router/insert_select.h"
 #include "router/statement_plan.h"
 
@@ -32,6 +33,8 @@ struct InsertSelectRun {
   std::shared_ptr<const InsertSelect> statement;
   std::string select;  // as its shards run it
   ShardRows rows;
+  // What time it is to all of it.
+  ShardTransaction::SystemClock::time_point moment = ShardTransaction::SystemClock::now();
   Step step = Step::kOpen;
   bool alone = false;          // outside of any transaction
   std::size_t asked_rows = 0;  // of each shard, by the FETCH under way; 0: for all there are
@@ -51,6 +54,7 @@ struct InsertSelectRun {
   std::shared_ptr<const StatementPlan> insert;
   std::optional<RowTexts> texts;
   std::vector<std::string> sources;  // as in MadeValues, for each row
+  bool tells_moment = false;         // its text reads router/fixed_moments.h
 
   // The batch: each row as a DataRow's body, where it belongs, and the numbers made for it.
   std::vector<std::string> batch;

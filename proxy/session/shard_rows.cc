@@ -35,12 +35,19 @@ std::vector<ShardId> ShardRows::shards() const {
   return out;
 }
 
-std::size_t ShardRows::portion() const {
-  constexpr std::size_t kFirst = 100;
+std::size_t ShardRows::next_portion() {
+  // Few at first, since nobody knows how large they are, and soon more.
+  constexpr std::size_t kFirst = 4;
+  constexpr std::size_t kGrowth = 8;
   constexpr std::size_t kMost = 10'000;
-  if (seen_rows_ == 0) return kFirst;
-  const std::size_t average = std::max<std::size_t>(1, seen_bytes_ / seen_rows_);
-  return std::clamp<std::size_t>(kPortion / average, 1, kMost);
+  std::size_t rows = kFirst;
+  if (latest_rows_ > 0) {
+    const std::size_t average = std::max<std::size_t>(1, latest_bytes_ / latest_rows_);
+    rows =
+        std::clamp<std::size_t>(kPortion / average, 1, std::min(latest_portion_ * kGrowth, kMost));
+  }
+  latest_rows_ = latest_bytes_ = 0;
+  return latest_portion_ = rows;
 }
 
 void ShardRows::add(std::size_t source, std::string rows, std::size_t asked) {
@@ -54,8 +61,8 @@ void ShardRows::add(std::size_t source, std::string rows, std::size_t asked) {
     ++count;
   }
   to.last = asked == 0 || count < asked;
-  seen_rows_ += count;
-  seen_bytes_ += to.rows.size();
+  latest_rows_ += count;
+  latest_bytes_ += to.rows.size();
 }
 
 std::string_view ShardRows::head(const Source& source) const {

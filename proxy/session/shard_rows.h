@@ -36,7 +36,7 @@ class ShardRows {
   ShardId shard(std::size_t source) const { return sources_[source].shard; }
   std::vector<ShardId> shards() const;
   // How many rows to ask each of them for, so that they are not much more than kPortion bytes.
-  std::size_t portion() const;
+  std::size_t next_portion();
   // DataRow messages of a source that is wanting. `asked`: for so many, fewer are its last; 0: for
   // all there are.
   void add(std::size_t source, std::string rows, std::size_t asked);
@@ -62,8 +62,10 @@ class ShardRows {
   std::vector<Source> sources_;
   std::optional<RowMerger> merger_;
   std::string row_;
-  std::uint64_t seen_rows_ = 0;
-  std::uint64_t seen_bytes_ = 0;
+  // Of the latest rows that came.
+  std::size_t latest_rows_ = 0;
+  std::size_t latest_bytes_ = 0;
+  std::size_t latest_portion_ = 0;
 };
 
 }  // namespace pgshunt

@@ -176,7 +176,9 @@ class ShardedConversation final : public Conversation,
   // The same up to a fan_out_ that has not been given anything to send; none if it was refused.
   Verdict begin_write(std::vector<ShardId> shards, bool fixes_moment, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
-  void tell_moment(std::span<ServerLink* const> links);
+  void tell_moment(
+      std::span<ServerLink* const> links,
+      ShardTransaction::SystemClock::time_point now = ShardTransaction::SystemClock::now());
   // `prefix`: what goes before the text of each.
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
                                      const Statement& prepared, std::string_view result_formats,
@@ -210,9 +212,10 @@ class ShardedConversation final : public Conversation,
   Result<Route> route_select(const InsertSelect& statement, const BindView* bind,
                              const Statement* prepared);
   Verdict insert_selected(const Route& route, std::uint32_t effects);
+  bool acquire_storing(const InsertSelectRun& run);
   void open_select(FanOutPlan asked);
   void continue_insert_select();
-  void insert_select_step_done(const FanOut& fan_out, const std::string& complaint);
+  void insert_select_step_done(FanOut& fan_out, const std::string& complaint);
   void fetch_selected();
   bool name_types();
   void take_type_names(std::string_view rows);
@@ -223,7 +226,7 @@ class ShardedConversation final : public Conversation,
   void store_nothing();
   void send_inserts(std::vector<ServerLink*> links, std::vector<std::string> texts,
                     FanOutPlan plan);
-  void take_stored(std::string_view reply);
+  void take_stored(const FanOut& fan_out);
   void end_insert_select(bool failed, std::string reply);
 
   // Values made for INSERTs, sharded_ids.cc.

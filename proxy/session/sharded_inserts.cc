@@ -15,6 +15,7 @@
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
 #include "router/builtin.h"
+#include "router/fixed_moments.h"
 #include "router/made_values.h"
 #include "router/type_map.h"
 
@@ -85,8 +86,8 @@ std::vector<std::uint32_t> types_of_select(const InsertSelect& statement,
   const std::vector<std::size_t> uses = uses_of_parameters(statement.select);
   types.resize(count);
   for (const InsertSelect::OpenColumn& open : statement.open_columns) {
-    if (open.parameter >= count || types[open.parameter] != 0) continue;
-    if (uses[open.parameter] == 1) types[open.parameter] = open.column_type;
+    if (!open.parameter || *open.parameter >= count || types[*open.parameter] != 0) continue;
+    if (uses[*open.parameter] == 1) types[*open.parameter] = open.column_type;
   }
   return types_for(std::move(types), count, uses);
 }
@@ -192,6 +193,9 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   auto run = std::make_unique<InsertSelectRun>(
       statement, ShardRows(shards, select->merge ? *select->merge : MergeSpec{}, select->window));
   run->select = select->sql.empty() ? std::string_view(statement->select) : select->sql;
+  if (statement->reads_clock) {
+    run->select = with_fixed_moments(run->select, session_.standard_conforming_strings());
+  }
   if (statement->select_writes && shards.size() > 1) {
     return refuse(refused("the SELECT of this INSERT writes, on several shards",
                           "Give the shard key, or run one statement after the other."));
@@ -201,7 +205,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   }
   run->alone = !transaction_.open();
   if (run->alone) transaction_.begin_implicit();
-  if (!acquire(shards)) {
+  if (!acquire_storing(*run) || !acquire(shards)) {
     if (run->alone) transaction_.end();
     return Verdict::kWait;
   }
@@ -214,6 +218,20 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   }
   insert_select_ = std::move(run);
   return std::nullopt;
+}
+
+// The servers for what it will store, before it holds any: two that read where the other stores
+// would wait for each other.
+bool ShardedConversation::acquire_storing(const InsertSelectRun& run) {
+  if (!run.alone) return true;
+  std::vector<ShardId> shards = router_.topology().all_shards;
+  if (run.statement->home) {
+    shards = run.rows.shards();
+    shards.push_back(*run.statement->home);
+    std::sort(shards.begin(), shards.end());
+  }
+  return std::all_of(shards.begin(), shards.end(),
+                     [this](ShardId shard) { return link(shard).acquire(); });
 }
 
 // A simple query.
@@ -235,17 +253,19 @@ void ShardedConversation::open_select(FanOutPlan asked) {
             : "DECLARE " + std::string(kCursor) + " NO SCROLL CURSOR FOR " + run.select;
   FanOutPlan plan;
   plan.use = FanOutPlan::Use::kSum;
+  plan.by_link = true;
   plan.clients_text = false;
   plan.most_bytes = whole ? kMostBytes : 0;
   std::vector<ServerLink*> links;
   for (const std::size_t source : run.rows.wanting())
     links.push_back(&link(run.rows.shard(source)));
+  if (run.statement->reads_clock) tell_moment(links, run.moment);
   after_ = After::kInsertSelect;
   run.step = whole ? InsertSelectRun::Step::kFetch : InsertSelectRun::Step::kOpen;
   if (!run.bind) {
     if (!whole) {
       // The first portion comes with the cursor.
-      run.asked_rows = run.rows.portion();
+      run.asked_rows = run.rows.next_portion();
       run.step = InsertSelectRun::Step::kFetch;
       text.append(";").append(fetch_text(run.asked_rows));
     }
@@ -300,8 +320,7 @@ void ShardedConversation::continue_insert_select() {
   end_insert_select(false, std::move(reply));
 }
 
-void ShardedConversation::insert_select_step_done(const FanOut& fan_out,
-                                                  const std::string& complaint) {
+void ShardedConversation::insert_select_step_done(FanOut& fan_out, const std::string& complaint) {
   if (fan_out.failed()) return end_insert_select(true, complaint);
   InsertSelectRun& run = *insert_select_;
   switch (run.step) {
@@ -318,7 +337,7 @@ void ShardedConversation::insert_select_step_done(const FanOut& fan_out,
       }
       const std::vector<std::size_t> asked = run.rows.wanting();
       for (std::size_t i = 0; i < asked.size(); ++i) {
-        run.rows.add(asked[i], std::string(fan_out.rows_from(i)), run.asked_rows);
+        run.rows.add(asked[i], fan_out.take_rows(i), run.asked_rows);
       }
       break;
     }
@@ -327,7 +346,7 @@ void ShardedConversation::insert_select_step_done(const FanOut& fan_out,
       run.step = InsertSelectRun::Step::kFetch;
       break;
     case InsertSelectRun::Step::kStore:
-      take_stored(fan_out.reply());
+      take_stored(fan_out);
       run.batch.clear();
       run.places.clear();
       run.numbers.clear();
@@ -342,12 +361,13 @@ void ShardedConversation::insert_select_step_done(const FanOut& fan_out,
 void ShardedConversation::fetch_selected() {
   InsertSelectRun& run = *insert_select_;
   run.step = InsertSelectRun::Step::kFetch;
-  run.asked_rows = run.rows.portion();
+  run.asked_rows = run.rows.next_portion();
   std::vector<ServerLink*> links;
   for (const std::size_t source : run.rows.wanting())
     links.push_back(&link(run.rows.shard(source)));
   FanOutPlan plan;
   plan.use = FanOutPlan::Use::kSum;
+  plan.by_link = true;
   plan.clients_text = false;
   after_ = After::kInsertSelect;
   begin_fan_out(std::move(links), std::move(plan), fetch_text(run.asked_rows));
@@ -359,17 +379,17 @@ void ShardedConversation::fetch_selected() {
 bool ShardedConversation::name_types() {
   InsertSelectRun& run = *insert_select_;
   if (run.type_names.empty()) {
-    const std::vector<bool>& untyped = run.statement->untyped;
     const auto fields = decode_row_description(run.rows.description());
+    const std::size_t columns = fields->size();
     for (const FieldDescription& field : *fields) {
       const std::size_t position = run.column_types.size();
-      bool open = position < untyped.size() && untyped[position];
-      for (const InsertSelect::OpenColumn& column : run.statement->open_columns) {
-        // Nothing told its type, so it has become text.
-        open |= column.position == position && field.type_oid == type_oid::kText &&
-                column.parameter < run.types.size() && run.types[column.parameter] == 0 &&
-                column.column_type != type_oid::kText;
-      }
+      // Nothing told its type, so it has become text.
+      const bool open = std::any_of(
+          run.statement->open_columns.begin(), run.statement->open_columns.end(),
+          [&](const InsertSelect::OpenColumn& column) {
+            return column.index(columns) == position && field.type_oid == type_oid::kText &&
+                   (!column.parameter || run.types[*column.parameter] == 0);
+          });
       run.column_types.push_back(open ? 0 : field.type_oid);
       const std::string_view name = builtin_type_name(run.column_types.back());
       run.type_names.emplace_back(name.empty() ? "" : "pg_catalog.").append(name);
@@ -387,6 +407,7 @@ bool ShardedConversation::name_types() {
   if (question.empty()) return true;
   FanOutPlan plan;
   plan.use = FanOutPlan::Use::kSum;
+  plan.by_link = true;
   run.step = InsertSelectRun::Step::kNames;
   after_ = After::kInsertSelect;
   begin_fan_out({&home}, std::move(plan), question);
@@ -426,7 +447,12 @@ Status ShardedConversation::prepare_insert() {
     plan = router_.prepare(text, types, router_session());
     if (!plan) return plan.error();
   }
-  run.texts = RowTexts::create((*plan)->shard_text(), first, run.type_names);
+  std::string one_row((*plan)->shard_text());
+  run.tells_moment = (*plan)->data().fixes_moment || run.statement->reads_clock;
+  if (run.statement->reads_clock) {
+    one_row = with_fixed_moments(one_row, session_.standard_conforming_strings());
+  }
+  run.texts = RowTexts::create(one_row, first, run.type_names);
   if (!run.texts) {
     return refused("the text of this INSERT ... SELECT is not understood well enough",
                    "Write it in a simpler form.");
@@ -580,7 +606,7 @@ void ShardedConversation::store_batch() {
   asked.use = run.everywhere ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kSum;
   asked.order = run.everywhere ? FanOutPlan::Order::kFirstAlone : FanOutPlan::Order::kAscending;
   if (run.everywhere) begin_write_everywhere(links, run.write_lock);
-  if (plan.fixes_moment) tell_moment(links);
+  if (run.tells_moment) tell_moment(links, run.moment);
   send_inserts(std::move(links), std::move(list), std::move(asked));
 }
 
@@ -592,9 +618,9 @@ void ShardedConversation::store_nothing() {
   note_write(shard, true);
   FanOutPlan asked;
   asked.use = FanOutPlan::Use::kSum;
-  if (run.insert->data().fixes_moment) {
+  if (run.tells_moment) {
     ServerLink* const one = &link(shard);
-    tell_moment({&one, 1});
+    tell_moment({&one, 1}, run.moment);
   }
   send_inserts({&link(shard)}, {no_row_insert(*run.statement, run.type_names)}, std::move(asked));
 }
@@ -606,6 +632,10 @@ void ShardedConversation::send_inserts(std::vector<ServerLink*> links,
   run.step = InsertSelectRun::Step::kStore;
   plan.clients_text = false;
   plan.describe = run.asked.describe && !run.answered;
+  // As many rows as the client wants go to it as they come.
+  const std::uint64_t most = run.asked.max_rows;
+  plan.streams = plan.use == FanOutPlan::Use::kSum && (most == 0 || run.returned < most);
+  if (plan.streams && most != 0) plan.max_rows = static_cast<std::uint32_t>(most - run.returned);
   plan.result_formats = run.asked.result_formats;
   after_ = After::kInsertSelect;
   const std::size_t count = links.size();
@@ -624,10 +654,13 @@ void ShardedConversation::send_inserts(std::vector<ServerLink*> links,
 }
 
 // The reply to a batch: its rows are the client's, its tag is added up.
-void ShardedConversation::take_stored(std::string_view reply) {
+void ShardedConversation::take_stored(const FanOut& fan_out) {
   InsertSelectRun& run = *insert_select_;
   std::string& out = worker_.client_out();
-  for_each_message(reply, [&](char type, std::string_view frame) {
+  const bool sum = fan_out.plan().use == FanOutPlan::Use::kSum;
+  run.returned += fan_out.rows();  // that have been streamed
+  run.stored += fan_out.affected();
+  for_each_message(fan_out.reply(), [&](char type, std::string_view frame) {
     switch (type) {
       case backend::kRowDescription:
       case backend::kNoData:
@@ -639,7 +672,7 @@ void ShardedConversation::take_stored(std::string_view reply) {
         ++run.returned;
         break;
       case backend::kCommandComplete:
-        run.stored += rows_of_tag(frame.substr(kFrameHeaderSize));
+        if (!sum) run.stored += rows_of_tag(frame.substr(kFrameHeaderSize));
         break;
       default:
         break;

@@ -91,8 +91,8 @@ ShardedConversation::Verdict ShardedConversation::begin_write(std::vector<ShardI
 
 // What time it is to a statement that several shards run (router/fixed_moments.h). They are inside
 // a transaction, or have been told to begin one.
-void ShardedConversation::tell_moment(std::span<ServerLink* const> links) {
-  const auto now = ShardTransaction::SystemClock::now();
+void ShardedConversation::tell_moment(std::span<ServerLink* const> links,
+                                      ShardTransaction::SystemClock::time_point now) {
   const auto began = transaction_.open() ? transaction_.began_at() : now;
   // A statement does not begin before its transaction, should the clock have been set back.
   const std::string sql = "SET LOCAL " + std::string(kTransactionMoment) + " = '" +

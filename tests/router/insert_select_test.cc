@@ -45,17 +45,36 @@ TEST(InsertSelect, IsCutAtItsSelect) {
   }
 }
 
+// The open columns of five: "0 3$1", with the parameter's number from 0.
+std::string open_columns(std::string_view sql) {
+  const auto read = read_insert_select(sql);
+  if (!read) return "none";
+  std::string out;
+  for (const InsertSelect::OpenColumn& open : read->open_columns) {
+    out.append(out.empty() ? "" : " ").append(std::to_string(open.index(5)));
+    if (open.parameter) out.append("$").append(std::to_string(*open.parameter));
+  }
+  return out;
+}
+
 TEST(InsertSelect, KnowsValuesWithoutAType) {
-  const auto read = read_insert_select("INSERT INTO t SELECT 'a', 1, NULL, $2, 'b'::text, $1::int");
-  ASSERT_TRUE(read);
-  EXPECT_EQ(read->untyped, (std::vector<bool>{true, false, true, false, false, false}));
-  ASSERT_EQ(read->open_columns.size(), 1u);
-  EXPECT_EQ(read->open_columns[0].position, 3u);
-  EXPECT_EQ(read->open_columns[0].parameter, 1);
-  // Behind a star nobody knows where a column is, and what is compared has a type.
-  EXPECT_TRUE(read_insert_select("INSERT INTO t SELECT *, 'a' FROM x")->untyped.empty());
-  EXPECT_TRUE(read_insert_select("INSERT INTO t SELECT DISTINCT 'a'")->untyped.empty());
-  EXPECT_TRUE(read_insert_select("INSERT INTO t SELECT 'a' UNION SELECT 'b'")->untyped.empty());
+  EXPECT_EQ(open_columns("INSERT INTO t SELECT 'a', 1, NULL, $2, 'b'::text"), "0 2 3$1");
+  EXPECT_EQ(open_columns("INSERT INTO t SELECT 'a', x.*, $1, now(), NULL FROM x"), "0 4 2$0");
+  EXPECT_EQ(open_columns("INSERT INTO t SELECT 'a', *, 'b', y.*, $1 FROM x, y"), "0 4$0");
+  // What is compared has a type, and what orders or groups may be.
+  for (const char* sql :
+       {"INSERT INTO t SELECT DISTINCT 'a'", "INSERT INTO t SELECT 'a' UNION SELECT 'b'",
+        "INSERT INTO t SELECT 'a', b FROM x GROUP BY 1, 2",
+        "INSERT INTO t SELECT 'a' ORDER BY 1"}) {
+    EXPECT_EQ(open_columns(sql), "") << sql;
+  }
+}
+
+TEST(InsertSelect, IsNotCutFromAWithThatIsReadBehindIt) {
+  const std::string sql =
+      "WITH \"T\" AS (SELECT 1) INSERT INTO t SELECT 1 FROM \"T\" RETURNING (SELECT ";
+  EXPECT_EQ(cut(sql + "count(*) FROM \"T\")"), "none");
+  EXPECT_NE(cut(sql + "count(*) FROM t)"), "none");
 }
 
 TEST(InsertSelect, RowsAreWrittenWithTheirTypes) {

@@ -146,6 +146,8 @@ class Planner {
     }
     if (into.placement == TableClass::kSharded) {
       if (const Status ok = check_on_conflict(query, *table); !ok) return ok.error();
+      const auto apart = wants_sequences_apart(query, *table, analysis_.facts().has_default);
+      if (!apart) return apart.error();
     }
     auto cut = cut_insert_select(request_.text, query);
     if (!cut) return as_said;

@@ -106,6 +106,8 @@ class Strategies : public ::testing::Test {
         return "home";
       case RouteKind::kEveryShard:
         return "every";
+      case RouteKind::kInsertSelect:
+        return "insert select";
       case RouteKind::kMakeValues:
         return "values to be made";
       case RouteKind::kLookup:
@@ -117,8 +119,6 @@ class Strategies : public ::testing::Test {
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
       case RouteKind::kWriteShards:
-      case RouteKind::kInsertSelect:
-        return "insert select";
       case RouteKind::kMoveRows:
         break;
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "router/made_values.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -186,21 +187,30 @@ Result<std::vector<Pin>> told_insert_pins(const Topology& topology,
   if (!position) return position.error();
   if (leaves_key_to_default(insert, table)) return missing_key("INSERT", table);
   const ShardKeyType type = topology.keyspaces[table.keyspace].key_type;
-  const auto add_value = [&](const Expr& value) {
+  const auto add_value = [&](const Expr& value) -> Status {
+    // It gives no more than a default does.
+    if (is_unique_id_call(value)) {
+      return refusal("the shard key " + quoted(table.key_column) +
+                         " of a row for a hinted shard cannot be made by pgshunt.unique_id()",
+                     "Leave out the hint: the row goes where its key belongs.");
+    }
     if (auto source = key_source_of(value, type, types)) {
       pins.push_back(stored_pin(table, type, std::move(*source)));
     }
+    return Ok{};
   };
   for (const std::vector<Expr>& row : insert.source->values) {
     if (*position >= row.size() || row[*position].kind == ExprKind::kDefault) {
       return missing_key("INSERT", table);
     }
-    add_value(row[*position]);
+    if (const Status added = add_value(row[*position]); !added) return added.error();
   }
   if (!insert.source->values.empty() || insert.source->operation != SetOperation::kNone) {
     return pins;
   }
-  if (const Expr* value = selected(*insert.source, *position)) add_value(*value);
+  if (const Expr* value = selected(*insert.source, *position)) {
+    if (const Status added = add_value(*value); !added) return added.error();
+  }
   return pins;
 }
 

@@ -8,16 +8,18 @@ server for change feeds, and pgshunt in front of them. Everything lives in one f
   PGSHUNT_DEMO_FSYNC   off: quick on a slow disk, lost in a power cut (default: on)
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import load
-from harness import Authority, PostgresServer, Proxy, wait_until
+from harness import Authority, PostgresServer, Proxy, orders, tpcb, wait_until
 from harness.postgres import BIN
 from harness.proxy import binary
 from harness.run import processes_in, server_account, signal_all
@@ -27,6 +29,7 @@ USER = PASSWORD = "demo"
 USERS = int(os.environ.get("PGSHUNT_DEMO_USERS", 20000))
 SERVERS = ("shard1", "shard2", "shard3", "replica1", "feed")
 SHARDS = SERVERS[:3]
+BRANCHES, WAREHOUSES, CLIENTS = 24, 6, 8  # of ./dev demo bench
 
 
 def state_folder():
@@ -84,10 +87,9 @@ class Demo:
     # Verbs
 
     def start(self):
-        created = self.create_servers()
+        self.create_servers()
         self.start_servers()
-        if created:
-            self.create_databases()
+        self.create_databases()
         self.start_proxy()
         if not self.loaded.exists():
             self.load()
@@ -124,9 +126,9 @@ class Demo:
     # Servers
 
     def create_servers(self):
-        """True when they are new. A set that was not finished is made anew."""
+        """A set that was not finished is made anew."""
         if self.complete.exists():
-            return False
+            return
         self.stop_proxy()
         for server in self.servers.values():
             server.destroy()
@@ -144,7 +146,6 @@ class Demo:
                 server.create_replica_of(self.servers["shard1"])
             else:
                 server.create()
-        return True
 
     @staticmethod
     def check_ports(ports):
@@ -164,17 +165,25 @@ class Demo:
             server.wait_ready()
 
     def create_databases(self):
+        """Those that are not there yet."""
         here = Path(__file__).parent
-        for name in SHARDS:
+        schemas = {"social": (here / "schema.sql").read_text(), "bench": (here / "pgbench.sql").read_text(),
+                   "tpcb": tpcb.SCHEMA, "orders": orders.SCHEMA}
+        for name in (*SHARDS, "feed"):
             server = self.servers[name]
-            server.create_user(USER, PASSWORD)
-            for database, script in (("social", "schema.sql"), ("bench", "pgbench.sql")):
+            there = {row[0] for row in server.execute("SELECT datname FROM pg_database")}
+            if not self.complete.exists():
+                server.create_user(USER, PASSWORD)
+            if name == "feed":
+                schemas = {"feed": "SELECT 1"}
+            for database, schema in schemas.items():
+                if database in there:
+                    continue
                 server.create_database(database, USER)
-                server.psql(f"SET ROLE {USER};\n" + (here / script).read_text(), database)
-        self.servers["feed"].create_user(USER, PASSWORD)
-        self.servers["feed"].create_database("feed", USER)
-        self.remember_ports()
-        self.complete.touch()
+                server.psql(f"SET ROLE {USER};\n{schema}", database)
+        if not self.complete.exists():
+            self.remember_ports()
+            self.complete.touch()
 
     # The proxy
 
@@ -208,6 +217,13 @@ class Demo:
                     "keyspaces": [{"name": "accounts", "type": "integer"}],
                     "tables": [sharded("pgbench_accounts", "aid", "accounts")],
                 },
+                # For ./dev demo bench.
+                "tpcb": {
+                    "shards": shards(),
+                    "keyspaces": [{"name": "branches", "type": "bigint"}],
+                    "tables": [sharded(name, "bid", "branches") for name in tpcb.TABLES],
+                },
+                "orders": {"shards": shards(), **orders.keyspace_and_tables()},
                 "feed": {"host": "127.0.0.1", "port": self.servers["feed"].port},
             },
         }
@@ -258,6 +274,37 @@ class Demo:
                 self.servers[name].execute("ANALYZE", dbname=database)
         self.loaded.touch()
 
+    def bench(self, seconds):
+        """Two loads of pgbench whose sums are known. True if they are right."""
+        if not self.proxy_pids():
+            sys.exit("the demo is not running; ./dev demo starts it")
+        shards = [self.servers[name] for name in SHARDS]
+        for database, workload, count in (("tpcb", tpcb, BRANCHES), ("orders", orders, WAREHOUSES)):
+            table = "branches" if database == "tpcb" else "warehouse"
+            if any(server.execute(f"SELECT count(*) FROM {table}", dbname=database)[0][0] for server in shards):
+                continue
+            print("loading", database, flush=True)
+            with contextlib.closing(load.connect(self.dsn(database), table)) as connection:
+                connection.autocommit = True
+                workload.load(connection.cursor(), count)
+        environment = {"PGHOST": "127.0.0.1", "PGPORT": str(self.last_port), "PGUSER": USER,
+                       "PGPASSWORD": PASSWORD}
+        with tempfile.TemporaryDirectory() as scripts:
+            print(f"TPC-B by branch, {seconds} s", flush=True)
+            tps = tpcb.run({**environment, "PGDATABASE": "tpcb"}, Path(scripts), BRANCHES, CLIENTS, seconds)
+            print(f"  {tps:,.0f} transactions a second")
+            print(f"order entry in the manner of TPC-C, {seconds} s", flush=True)
+            done = orders.run({**environment, "PGDATABASE": "orders"}, orders.write_scripts(Path(scripts)),
+                              WAREHOUSES, CLIENTS, seconds=seconds, protocol="prepared")
+        print(f"  {done['tps']:,.0f} transactions a second")
+        for name, figures in done["by_script"].items():
+            print(f"  {name:14} {figures['transactions']:7,}, {figures['latency_ms']:.1f} ms each")
+        wrong = [f"branch {row[0]} does not balance" for row in tpcb.check(shards, "tpcb")]
+        wrong += orders.check(shards, "orders", "together")
+        shards[0].execute("DROP DATABASE together")
+        print("\n".join(wrong) or "All sums are right, on every shard and over all of them.")
+        return not wrong
+
     def dsn(self, database):
         return f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname={database}"
 
@@ -288,6 +335,8 @@ and try
   5. Pools and shards as pgshunt sees them, and some load to look at.
        {psql} pgshunt -c 'SHOW SHARDS' -c 'SHOW POOLS'
        {bench} -n -S -c 8 -T 10 bench
+  6. TPC-B and order entry over the shards, and whether every sum is right afterwards.
+       ./dev demo bench
 
 ./dev demo status, ./dev demo psql, ./dev demo stop""")
 
@@ -299,6 +348,8 @@ def main(words):
         demo.psql(arguments)
     elif verb == "status":
         return demo.status()
+    elif verb == "bench":
+        return 0 if demo.bench(int(arguments[0]) if arguments else 10) else 1
     elif verb == "stop":
         demo.stop()
     else:

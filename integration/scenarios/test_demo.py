@@ -111,6 +111,11 @@ def test_what_it_says_to_try_works(demo):
     assert f"-p {demo.port} " in demo.started
 
 
+def test_its_loads_leave_right_sums(demo):
+    said = demo("bench", "2")
+    assert "All sums are right" in said and said.count("transactions a second") == 2
+
+
 def test_psql_verb_reaches_it(demo):
     assert demo("psql", "-At", "-c", "SELECT id FROM users WHERE id = 7").strip() == "7"
 

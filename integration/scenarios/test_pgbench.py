@@ -10,33 +10,13 @@ import psycopg2
 import pytest
 
 from applications import BUCKET, BUCKETS, Applications
+from harness import tpcb
 from harness.postgres import BIN
 
 PROTOCOLS = ("simple", "extended", "prepared")
 CLIENTS, TRANSACTIONS = 8, 50
 BRANCHES = 12  # and as many tellers and 20 accounts each, in the sharded tables
 
-# As pgbench's own tables, but with a common key, so that a transaction stays on one shard.
-SHARDED_TABLES = """
-CREATE TABLE branches (bid bigint PRIMARY KEY, bbalance int NOT NULL);
-CREATE TABLE tellers (bid bigint, tid int, tbalance int NOT NULL, PRIMARY KEY (bid, tid));
-CREATE TABLE accounts (bid bigint, aid int, abalance int NOT NULL, PRIMARY KEY (bid, aid));
-CREATE TABLE history (bid bigint, tid int, aid int, delta int, mtime timestamptz);
-"""
-TPC_B = """
-\\set bid random(1, {branches})
-\\set tid random(1, 2)
-\\set aid random(1, 20)
-\\set delta random(-5000, 5000)
-BEGIN;
-UPDATE accounts SET abalance = abalance + :delta WHERE bid = :bid AND aid = :aid;
-SELECT abalance FROM accounts WHERE bid = :bid AND aid = :aid;
-UPDATE tellers SET tbalance = tbalance + :delta WHERE bid = :bid AND tid = :tid;
-UPDATE branches SET bbalance = bbalance + :delta WHERE bid = :bid;
-INSERT INTO history (bid, tid, aid, delta, mtime)
-  VALUES (:bid, :tid, :aid, :delta, '2024-01-01 00:00:00+00');
-END;
-"""
 READ_ONE = """
 \\set bid random(1, {branches})
 \\set aid random(1, 20)
@@ -51,14 +31,6 @@ READ_ALL = """
 \\set first random(1, 200)
 SELECT bid, aid, abalance FROM accounts ORDER BY bid, aid LIMIT 10 OFFSET :first;
 """
-# What a shard may be trusted with: balances are made of deltas, on one shard as on another.
-BALANCED = """
-SELECT bid, (SELECT sum(delta) FROM history h WHERE h.bid = b.bid),
-       bbalance, (SELECT sum(tbalance) FROM tellers t WHERE t.bid = b.bid),
-       (SELECT sum(abalance) FROM accounts a WHERE a.bid = b.bid) FROM branches b
-"""
-
-
 @pytest.fixture(scope="module")
 def applications(shared_proxy, application_servers, authority):
     """Two databases of this file's own on the common servers."""
@@ -66,7 +38,7 @@ def applications(shared_proxy, application_servers, authority):
         for name in ("pgbench_plain", "pgbench_sharded"):
             server.execute(f"DROP DATABASE IF EXISTS {name}")
             server.create_database(name, "apps")
-        server.psql("SET ROLE apps;" + SHARDED_TABLES, "pgbench_sharded")
+        server.psql("SET ROLE apps;" + tpcb.SCHEMA, "pgbench_sharded")
     first = application_servers[0]
     keyspace = {"name": "branches", "type": "bigint", "buckets": [
         {"from": begin, "to": end, "shard": server.name}
@@ -78,7 +50,7 @@ def applications(shared_proxy, application_servers, authority):
                         "dbname": "pgbench_sharded"} for server in application_servers],
             "keyspaces": [keyspace],
             "tables": [{"name": table, "keyspace": "branches", "key": "bid"}
-                       for table in ("branches", "tellers", "accounts", "history")]},
+                       for table in tpcb.TABLES]},
     })
 
 
@@ -94,11 +66,7 @@ def sharded(applications):
     connection = psycopg2.connect(**applications.options("shards"))
     connection.autocommit = True
     with connection.cursor() as cursor:
-        for bid in range(1, BRANCHES + 1):
-            cursor.execute("INSERT INTO branches VALUES (%s, 0)", (bid,))
-            cursor.execute("INSERT INTO tellers VALUES (%s, 1, 0), (%s, 2, 0)", (bid, bid))
-            cursor.execute("INSERT INTO accounts VALUES " +
-                           ", ".join(f"({bid}, {aid}, 0)" for aid in range(1, 21)))
+        tpcb.load(cursor, BRANCHES)
     connection.close()
     return applications
 
@@ -178,9 +146,9 @@ def on_shards(applications, sql):
 
 def check_shards(applications):
     """Balances and deltas agree for each branch, and every row is where it belongs."""
-    branches = list(itertools.chain(*on_shards(applications, BALANCED)))
+    branches = list(itertools.chain(*on_shards(applications, tpcb.BALANCED)))
     assert sorted(row[0] for row in branches) == list(range(1, BRANCHES + 1))
-    for table in ("branches", "tellers", "accounts", "history"):
+    for table in tpcb.TABLES:
         for rows, (first, last) in zip(
                 on_shards(applications, f"SELECT bid, {BUCKET.format(key='bid')} FROM {table}"), BUCKETS):
             assert all(first <= bucket <= last for _, bucket in rows), table
@@ -206,7 +174,7 @@ def test_tpc_b_within_shards(sharded, tmp_path, protocol):
         return {row[0]: row[4] - (row[1] or 0) for row in rows}
 
     before, others = sum(history()), beside(check_shards(sharded))
-    done = run_clients(sharded, "shards", "-M", protocol, "-f", script(tmp_path, TPC_B))
+    done = run_clients(sharded, "shards", "-M", protocol, "-f", script(tmp_path, tpcb.TRANSACTION))
     found = check_shards(sharded)
     for bid, deltas, branch, tellers, _ in found:
         assert (deltas or 0) == branch == tellers, bid
@@ -238,6 +206,6 @@ def test_reads_of_all_shards_beside_writes(sharded, tmp_path, protocol):
     everything = tmp_path / "all.sql"
     everything.write_text(READ_ALL)
     run_clients(sharded, "shards", "-M", protocol, "-f", f"{everything}@1",
-                "-f", f"{script(tmp_path, TPC_B)}@1")
+                "-f", f"{script(tmp_path, tpcb.TRANSACTION)}@1")
     for bid, deltas, branch, tellers, _ in check_shards(sharded):
         assert (deltas or 0) == branch == tellers, bid

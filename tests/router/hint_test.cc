@@ -241,6 +241,10 @@ TEST_F(HintedRoute, RowsAreNotStoredWhereNobodyLooksForThem) {
   EXPECT_EQ(route(hint + "INSERT INTO users (name) VALUES ('x')").substr(0, 5), "23502");
   EXPECT_EQ(route(hint + "INSERT INTO users (id) VALUES (DEFAULT)").substr(0, 5), "23502");
   EXPECT_EQ(route(hint + "INSERT INTO users DEFAULT VALUES").substr(0, 5), "23502");
+  for (const char* insert : {"INSERT INTO users (id) VALUES (pgshunt.unique_id())",
+                             "INSERT INTO users (id) SELECT pgshunt.unique_id() FROM posts"}) {
+    EXPECT_EQ(route(hint + insert).substr(0, 5), "0A000") << insert;
+  }
   EXPECT_EQ(route(hint + "UPDATE users SET id = 5").substr(0, 5), "0A000");
   const auto copy = router_.route(hint + "COPY users (id) FROM STDIN");
   ASSERT_TRUE(copy);

@@ -111,6 +111,11 @@ void append_value(std::string& out, const WireValue& value, const std::string& t
   if (!type.empty()) out.append("::").append(type);
 }
 
+// The text before the SELECT may have ended right there, or in white space.
+std::string before_rows(const InsertSelect& insert) {
+  return insert.before.ends_with(' ') ? insert.before : insert.before + " ";
+}
+
 }  // namespace
 
 std::optional<InsertSelect> cut_insert_select(std::string_view text, const Query& insert) {
@@ -176,7 +181,7 @@ std::vector<std::size_t> uses_of_parameters(std::string_view text) {
 }
 
 std::string one_row_insert(const InsertSelect& insert, std::size_t columns, std::size_t first) {
-  std::string out = insert.before + " VALUES (";
+  std::string out = before_rows(insert) + "VALUES (";
   for (std::size_t i = 0; i < columns; ++i) {
     out.append(i > 0 ? ", $" : "$").append(std::to_string(first + i));
   }
@@ -184,7 +189,7 @@ std::string one_row_insert(const InsertSelect& insert, std::size_t columns, std:
 }
 
 std::string no_row_insert(const InsertSelect& insert, std::span<const std::string> types) {
-  std::string out = insert.before + " SELECT ";
+  std::string out = before_rows(insert) + "SELECT ";
   for (std::size_t i = 0; i < types.size(); ++i) {
     if (i > 0) out += ", ";
     append_value(out, {}, types[i]);

@@ -83,7 +83,7 @@ std::string reason_of(const Route& route) {
 std::string merge_of(const Route& route) {
   if (route.insert_select) {
     return "rows of: " + route.insert_select->select + "; each to its own shard, by " +
-           route.insert_select->before + " VALUES ..." + route.insert_select->behind;
+           route.insert_select->before + "VALUES ..." + route.insert_select->behind;
   }
   if (route.kind == RouteKind::kWriteShards && route.alike == Alike::kNo) {
     return "sum of the row counts; rows of RETURNING together";

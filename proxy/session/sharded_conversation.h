@@ -273,6 +273,7 @@ class ShardedConversation final : public Conversation,
   void note_explain_portals(const Part& part, std::string_view messages);
   Verdict refuse_batch(const Error& error, std::string_view batch, std::size_t& taken);
 
+  // What a statement needs before it runs, sharded_servers.cc.
   // Catalogs: is what is known of them enough to route by, and to run on `shard`? False: the unit
   // waits, as it would for a server.
   bool catalog_ready();

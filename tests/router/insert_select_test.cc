@@ -82,7 +82,7 @@ TEST(InsertSelect, RowsAreWrittenWithTheirTypes) {
       read_insert_select("INSERT INTO t (a, b) SELECT 1, '' ON CONFLICT DO NOTHING");
   ASSERT_TRUE(insert);
   const std::string one = one_row_insert(*insert, 2, 3);
-  EXPECT_EQ(one, "INSERT INTO t (a, b)  VALUES ($3, $4) ON CONFLICT DO NOTHING");
+  EXPECT_EQ(one, "INSERT INTO t (a, b) VALUES ($3, $4) ON CONFLICT DO NOTHING");
   const auto texts =
       RowTexts::create("INSERT INTO t (a, b, c) VALUES ($3, $4, ($5::int8)) ON CONFLICT DO NOTHING",
                        3, {"pg_catalog.int8", ""});
@@ -99,7 +99,7 @@ TEST(InsertSelect, RowsAreWrittenWithTheirTypes) {
             "(NULL::pg_catalog.int8, NULL, (42::int8)) ON CONFLICT DO NOTHING");
   const std::string types[] = {"pg_catalog.int8", ""};
   EXPECT_EQ(no_row_insert(*insert, types),
-            "INSERT INTO t (a, b)  SELECT NULL::pg_catalog.int8, NULL WHERE false ON CONFLICT DO "
+            "INSERT INTO t (a, b) SELECT NULL::pg_catalog.int8, NULL WHERE false ON CONFLICT DO "
             "NOTHING");
 }
 

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "protocol/backend.h"
+#include "router/insert_select.h"
 #include "router/row_merger.h"
 #include "tests/router/read_catalog.h"
 #include "tests/support/pg_server.h"
@@ -75,6 +76,13 @@ std::string random_user(std::mt19937_64& random, int id) {
   return sql;
 }
 
+std::vector<std::uint32_t> types_of(const PgResult& result) {
+  std::vector<std::uint32_t> out;
+  const auto fields = decode_row_description(result.row_description);
+  for (const FieldDescription& field : *fields) out.push_back(field.type_oid);
+  return out;
+}
+
 Answer from_result(const PgResult& result) {
   Answer out;
   out.error = result.error;
@@ -82,6 +90,7 @@ Answer from_result(const PgResult& result) {
   out.tag = result.tag;
   if (!result.row_description.empty()) {
     out.columns = load_be16(result.row_description.data());
+    out.types = types_of(result);
   }
   for (std::size_t i = 0; i < result.rows.size(); ++i) {
     auto& row = out.rows.emplace_back();
@@ -204,6 +213,10 @@ Answer ShardedModel::run_whole_prepared(const std::string& sql,
 Answer ShardedModel::run(const std::string& sql) {
   const auto route = router_->route(sql);
   if (!route) return refused(route.error());
+  if (route->kind == RouteKind::kInsertSelect) {
+    const std::shared_ptr<const InsertSelect> statement = route->insert_select;
+    return insert_selected(*statement);
+  }
   const std::string text = route->sql.empty() ? sql : std::string(route->sql);
   return carry_out(*route, route->merge == nullptr ? 0 : route->merge->hidden_columns, 0,
                    [&](PgClient& client) {
@@ -239,6 +252,24 @@ Answer ShardedModel::run_prepared(const std::string& sql,
   return carry_out(*route, (*plan)->hidden_columns(), result_format, [&](PgClient& client) {
     return client.execute(text, parameters, result_format);
   });
+}
+
+Answer ShardedModel::insert_selected(const InsertSelect& statement) {
+  const Answer selected = run(statement.select);
+  if (selected.refused || !selected.error.empty()) return selected;
+  const std::string text = one_row_insert(statement, selected.columns, 1);
+  Answer out;
+  out.kind = RouteKind::kInsertSelect;
+  for (const auto& row : selected.rows) {
+    std::vector<PgClient::Parameter> values;
+    for (std::size_t k = 0; k < row.size(); ++k) values.push_back({selected.types[k], 0, row[k]});
+    Answer stored = run_prepared(text, values, 0);
+    if (stored.refused || !stored.error.empty()) return stored;
+    out.columns = stored.columns;
+    std::move(stored.rows.begin(), stored.rows.end(), std::back_inserter(out.rows));
+  }
+  out.tag = "INSERT 0 " + std::to_string(selected.rows.size());
+  return out;
 }
 
 template <class Execute>
@@ -281,9 +312,13 @@ Answer ShardedModel::carry_out(const Route& route, std::uint16_t hidden,
     }
   } else {
     // Any shard: another each time, so that a wrong "any" shows.
+    const bool any = route.kind == RouteKind::kAnyShard;
+    if (!any && route.shards.size() != 1) {
+      ADD_FAILURE() << "the model does not know how to run this";
+      return refused({sqlstate::kFeatureNotSupported, "not by the model", {}});
+    }
     static std::size_t turn = 0;
-    const std::size_t shard =
-        route.kind == RouteKind::kAnyShard ? ++turn % kShards : route.shards[0];
+    const std::size_t shard = any ? ++turn % kShards : route.shards[0];
     out = from_result(execute(*shards_[shard]));
   }
   out.kind = route.kind;
@@ -303,6 +338,7 @@ void ShardedModel::merge(const Route& route, std::vector<PgResult>& results,
     return;
   }
   out.columns = merger->visible_columns();
+  out.types = types_of(results[0]);
   std::vector<std::size_t> next(results.size(), 0);
   for (;;) {
     const RowMerger::Step step = merger->next();

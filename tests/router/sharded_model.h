@@ -35,6 +35,7 @@ class ShardedModel {
     std::vector<std::vector<std::optional<std::string>>> rows;  // values as sent
     std::string tag;
     std::uint16_t columns = 0;
+    std::vector<std::uint32_t> types;  // of the columns
   };
 
   // Through the router.
@@ -54,6 +55,8 @@ class ShardedModel {
   PgClient& shard(ShardId id) { return *shards_[id]; }
 
  private:
+  // Row by row, each to the shard of its key.
+  Answer insert_selected(const InsertSelect& statement);
   template <class Execute>
   Answer carry_out(const Route& route, std::uint16_t hidden, std::uint16_t result_format,
                    Execute execute);

@@ -304,7 +304,7 @@ std::optional<Status> ShardedConversation::give_values_to_batch(std::string_view
       }
     }
     sources.insert(sources.end(), made.begin(), made.end());
-    messages.push_back(std::move(message));
+    messages.push_back(message);
   }
   if (error && messages.empty()) return Status(*error);
   std::vector<std::int64_t> values;

@@ -1,13 +1,13 @@
 // The ids, and numbers of sequences, that one worker has in stock. On the worker's thread only.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "protocol/result.h"
@@ -19,7 +19,10 @@ namespace pgshunt {
 struct IdSupply {
   std::string database;
   std::string sequence;  // empty: pgshunt.unique_id()
-  friend auto operator<=>(const IdSupply&, const IdSupply&) = default;
+  friend bool operator==(const IdSupply&, const IdSupply&) = default;
+  friend bool operator<(const IdSupply& a, const IdSupply& b) {
+    return std::tie(a.database, a.sequence) < std::tie(b.database, b.sequence);
+  }
 };
 
 class IdStock {

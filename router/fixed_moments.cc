@@ -76,6 +76,25 @@ void for_each_call(std::string_view sql, bool standard_conforming_strings, OnCal
   }
 }
 
+// From a timestamptz, or a text of one, to what the word stands for.
+void append_cast(std::string& out, const Call& call) {
+  out.append("::pg_catalog.timestamptz");
+  const bool as_it_is = call.word->type == "timestamptz" && call.precision.empty();
+  if (!as_it_is) out.append("::pg_catalog.").append(call.word->type).append(call.precision);
+}
+
+template <class Append>
+std::string replace_calls(std::string_view sql, bool standard_conforming_strings, Append append) {
+  std::string out;
+  std::size_t copied = 0;
+  for_each_call(sql, standard_conforming_strings, [&](const Call& call) {
+    out.append(sql.substr(copied, call.begin - copied));
+    copied = call.end;
+    append(out, call);
+  });
+  return out.append(sql.substr(copied));
+}
+
 }  // namespace
 
 bool is_fixable_moment(std::string_view name) {
@@ -90,20 +109,22 @@ std::vector<std::size_t> find_moments(std::string_view sql) {
 }
 
 std::string with_fixed_moments(std::string_view sql, bool standard_conforming_strings) {
-  std::string out;
-  std::size_t copied = 0;
-  for_each_call(sql, standard_conforming_strings, [&](const Call& call) {
-    out.append(sql.substr(copied, call.begin - copied));
-    copied = call.end;
+  return replace_calls(sql, standard_conforming_strings, [](std::string& out, const Call& call) {
     // A subquery gives a column of RETURNING the name of its own column, as the call did.
-    out.append("(SELECT pg_catalog.current_setting('").append(call.word->moment);
-    out.append("')::pg_catalog.timestamptz");
-    const bool as_it_is = call.word->type == "timestamptz" && call.precision.empty();
-    if (!as_it_is) out.append("::pg_catalog.").append(call.word->type).append(call.precision);
+    out.append("(SELECT pg_catalog.current_setting('").append(call.word->moment).append("')");
+    append_cast(out, call);
     out.append(" AS \"").append(call.word->name).append("\")");
   });
-  out.append(sql.substr(copied));
-  return out;
+}
+
+std::string with_moments(std::string_view sql, bool standard_conforming_strings,
+                         const FixedMoments& moments) {
+  return replace_calls(sql, standard_conforming_strings, [&](std::string& out, const Call& call) {
+    const bool of_statement = call.word->moment == kStatementMoment;
+    out.append("('").append(of_statement ? moments.statement : moments.transaction).append("'");
+    append_cast(out, call);
+    out.append(")");
+  });
 }
 
 Status fix_moments(std::string_view sql, const StatementFacts& facts, StatementPlanData& out) {

@@ -31,6 +31,17 @@ std::vector<std::size_t> find_moments(std::string_view sql);
 // `sql` must be known, by find_moments() and a parser, to have no other words that look like calls.
 std::string with_fixed_moments(std::string_view sql, bool standard_conforming_strings = true);
 
+// When the transaction and the statement began: timestamptz in ISO order with their offset, which
+// reads alike under any DateStyle and TimeZone.
+struct FixedMoments {
+  std::string transaction;
+  std::string statement;
+};
+
+// The text with a literal in place of each call. For one whose columns' names do not matter.
+std::string with_moments(std::string_view sql, bool standard_conforming_strings,
+                         const FixedMoments& moments);
+
 // Gives `out` a text for the shards, if there is such a call in `sql`; an Error if the text does
 // not look as its tree says.
 Status fix_moments(std::string_view sql, const StatementFacts& facts, StatementPlanData& out);

@@ -151,12 +151,18 @@ class Planner {
     }
     auto cut = cut_insert_select(request_.text, query);
     if (!cut) return as_said;
-    const auto select = parse_statement(cut->select);
+    // Its shards are told one time, as a literal; which one makes no difference here.
+    std::vector<std::size_t> calls = analysis_.facts().moment_calls;
+    std::sort(calls.begin(), calls.end());
+    cut->reads_clock = find_moments(request_.text) == calls && !find_moments(cut->select).empty();
+    const char* const some_time = "2000-01-01 00:00:00+00";
+    const std::string text =
+        cut->reads_clock ? with_moments(cut->select, true, {some_time, some_time}) : cut->select;
+    const auto select = parse_statement(text);
     if (!select) return as_said;
     PlanRequest request = request_;
-    request.text = cut->select;
-    Planner planner(topology_, request);
-    auto planned = planner.plan(*select);
+    request.text = text;
+    auto planned = Planner(topology_, request).plan(*select);
     if (!planned) return planned.error();
     switch (planned->kind) {
       case RouteKind::kAnyShard:
@@ -168,8 +174,6 @@ class Planner {
         return as_said;
     }
     cut->select_writes = writes.size() > 1;
-    const std::vector<std::size_t>& calls = planner.analysis_.facts().moment_calls;
-    cut->reads_clock = !calls.empty() && find_moments(cut->select).size() == calls.size();
     if (into.placement == TableClass::kUnsharded) cut->home = into.home;
     // One statement fires its triggers once, and may store a row before the one it refers to.
     cut->in_batches = query.conflict != ConflictAction::kUpdate && table != nullptr &&

@@ -373,6 +373,9 @@ def test_batches_are_not_seen(world, both):
 def test_one_clock(world, both):
     for sql in ("INSERT INTO alone (id, body, at) SELECT n, 'x', now() FROM source_ WHERE id = 5 RETURNING at = now()",
                 "INSERT INTO kept (id, at) SELECT g * 7, now() FROM generate_series(1, 30) g RETURNING at = now()",
+                "INSERT INTO kept (id, at, name) SELECT n * 7, now(), CURRENT_DATE::text FROM source_ RETURNING at = now()",
+                "INSERT INTO kept (id, at) SELECT n * 7, LOCALTIMESTAMP(0) FROM source_ WHERE at < CURRENT_TIMESTAMP "
+                "RETURNING at = LOCALTIMESTAMP(0)",
                 "INSERT INTO kept (id, at) SELECT g * 7, statement_timestamp() FROM generate_series(1, 30) g "
                 "RETURNING at = statement_timestamp()"):
         same(world, both, sql)

@@ -13,7 +13,7 @@
 
 #include "proxy/session/fan_out.h"
 #include "proxy/session/shard_rows.h"
-#include "proxy/session/shard_transaction.h"
+#include "router/fixed_moments.h"
 #include "router/insert_select.h"
 #include "router/statement_plan.h"
 
@@ -34,7 +34,7 @@ struct InsertSelectRun {
   std::string select;  // as its shards run it
   ShardRows rows;
   // What time it is to all of it.
-  ShardTransaction::SystemClock::time_point moment = ShardTransaction::SystemClock::now();
+  FixedMoments moments;
   Step step = Step::kOpen;
   bool alone = false;          // outside of any transaction
   std::size_t asked_rows = 0;  // of each shard, by the FETCH under way; 0: for all there are

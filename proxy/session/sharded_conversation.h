@@ -176,9 +176,9 @@ class ShardedConversation final : public Conversation,
   // The same up to a fan_out_ that has not been given anything to send; none if it was refused.
   Verdict begin_write(std::vector<ShardId> shards, bool fixes_moment, FanOutPlan plan);
   void end_write(bool failed, std::string reply);
-  void tell_moment(
-      std::span<ServerLink* const> links,
-      ShardTransaction::SystemClock::time_point now = ShardTransaction::SystemClock::now());
+  FixedMoments moments() const;
+  static void tell_moments(std::span<ServerLink* const> links, const FixedMoments& moments);
+  void tell_moment(std::span<ServerLink* const> links) const { tell_moments(links, moments()); }
   // `prefix`: what goes before the text of each.
   std::vector<FanOutShare> shares_of(const Route& route, const BindView& bind,
                                      const Statement& prepared, std::string_view result_formats,

@@ -175,7 +175,13 @@ Result<Route> ShardedConversation::route_select(const InsertSelect& statement, c
 // Nothing: the SELECT's servers are ready and part of the transaction, insert_select_ is made.
 std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_select(
     const Route& route, std::uint32_t effects, const BindView* bind, const Statement* prepared) {
-  const std::shared_ptr<const InsertSelect> statement = route.insert_select;
+  std::shared_ptr<const InsertSelect> statement = route.insert_select;
+  const FixedMoments moments = this->moments();
+  if (statement->reads_clock) {
+    InsertSelect timed = *statement;
+    timed.select = with_moments(timed.select, session_.standard_conforming_strings(), moments);
+    statement = std::make_shared<const InsertSelect>(std::move(timed));
+  }
   if ((effects & ~kLeavesNothing) != kEffectNone) {
     return refuse(refused("this INSERT ... SELECT would leave something behind on a server",
                           "Run the SELECT by itself."));
@@ -193,9 +199,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   auto run = std::make_unique<InsertSelectRun>(
       statement, ShardRows(shards, select->merge ? *select->merge : MergeSpec{}, select->window));
   run->select = select->sql.empty() ? std::string_view(statement->select) : select->sql;
-  if (statement->reads_clock) {
-    run->select = with_fixed_moments(run->select, session_.standard_conforming_strings());
-  }
+  run->moments = moments;
   if (statement->select_writes && shards.size() > 1) {
     return refuse(refused("the SELECT of this INSERT writes, on several shards",
                           "Give the shard key, or run one statement after the other."));
@@ -259,7 +263,6 @@ void ShardedConversation::open_select(FanOutPlan asked) {
   std::vector<ServerLink*> links;
   for (const std::size_t source : run.rows.wanting())
     links.push_back(&link(run.rows.shard(source)));
-  if (run.statement->reads_clock) tell_moment(links, run.moment);
   after_ = After::kInsertSelect;
   run.step = whole ? InsertSelectRun::Step::kFetch : InsertSelectRun::Step::kOpen;
   if (!run.bind) {
@@ -606,7 +609,7 @@ void ShardedConversation::store_batch() {
   asked.use = run.everywhere ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kSum;
   asked.order = run.everywhere ? FanOutPlan::Order::kFirstAlone : FanOutPlan::Order::kAscending;
   if (run.everywhere) begin_write_everywhere(links, run.write_lock);
-  if (run.tells_moment) tell_moment(links, run.moment);
+  if (run.tells_moment) tell_moments(links, run.moments);
   send_inserts(std::move(links), std::move(list), std::move(asked));
 }
 
@@ -620,7 +623,7 @@ void ShardedConversation::store_nothing() {
   asked.use = FanOutPlan::Use::kSum;
   if (run.tells_moment) {
     ServerLink* const one = &link(shard);
-    tell_moment({&one, 1}, run.moment);
+    tell_moments({&one, 1}, run.moments);
   }
   send_inserts({&link(shard)}, {no_row_insert(*run.statement, run.type_names)}, std::move(asked));
 }

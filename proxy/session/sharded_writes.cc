@@ -89,15 +89,20 @@ ShardedConversation::Verdict ShardedConversation::begin_write(std::vector<ShardI
   return Verdict::kTaken;
 }
 
-// What time it is to a statement that several shards run (router/fixed_moments.h). They are inside
-// a transaction, or have been told to begin one.
-void ShardedConversation::tell_moment(std::span<ServerLink* const> links,
-                                      ShardTransaction::SystemClock::time_point now) {
+FixedMoments ShardedConversation::moments() const {
+  const auto now = ShardTransaction::SystemClock::now();
   const auto began = transaction_.open() ? transaction_.began_at() : now;
   // A statement does not begin before its transaction, should the clock have been set back.
+  return {timestamp_text(began), timestamp_text(std::max(now, began))};
+}
+
+// What time it is to a statement that several shards run (router/fixed_moments.h). They are inside
+// a transaction, or have been told to begin one.
+void ShardedConversation::tell_moments(std::span<ServerLink* const> links,
+                                       const FixedMoments& moments) {
   const std::string sql = "SET LOCAL " + std::string(kTransactionMoment) + " = '" +
-                          timestamp_text(began) + "';SET LOCAL " + std::string(kStatementMoment) +
-                          " = '" + timestamp_text(std::max(now, began)) + "'";
+                          moments.transaction + "';SET LOCAL " + std::string(kStatementMoment) +
+                          " = '" + moments.statement + "'";
   for (ServerLink* each : links) each->inject(sql);
 }
 

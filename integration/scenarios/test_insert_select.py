@@ -46,7 +46,6 @@ def world(shards, shared_proxy):
     def proxy(config):
         database = config["databases"][PARTS]
         database.update(on_cross_shard_write="two_phase")
-        database["pool_size"] = 2  # the other is the catalog's
         database["tables"] += [{"name": name, "keyspace": "users", "key": "id"} for name in SHARDED]
         database["tables"] += [{"name": "places", "reference": True}]
         database["tables"] += [{"name": name, "shard": shards[2].name} for name in HERE]
@@ -388,31 +387,6 @@ def test_literals_behind_a_star(world, both):
         same(world, both, f"INSERT INTO kept (id, n, name, at) SELECT c.*, {last} FROM counts c WHERE id < 30", values)
         same(world, both, f"INSERT INTO kept (id, n, name, at) SELECT v.*, {last} FROM (VALUES (7, 1, 'a'), (8, 2, 'b')) v", values)
     contents(world, "kept")
-
-
-def test_two_that_store_where_the_other_reads(world, shards, both):
-    """Each takes all its servers before it holds any: pools of one server do."""
-    parts, _ = both
-    keys = {}
-    for n in range(1, 60):
-        (bucket,), = parts.execute(f"SELECT {BUCKET.replace('n,', str(n) + '::bigint,')}").fetchall()
-        keys.setdefault(next(i for i, (low, high) in enumerate(BUCKETS) if low <= bucket <= high), n)
-    failures = []
-
-    def insert(client, here, there):
-        try:
-            for turn in range(10):
-                client.execute(f"INSERT INTO counts (id, n) SELECT {keys[there]}, (pg_sleep(0.01) IS NULL)::int FROM source_ "
-                               f"WHERE id = {keys[here]} ON CONFLICT DO NOTHING")
-        except psycopg.Error as error:
-            failures.append(error)
-    with connection(world, PARTS) as one, connection(world, PARTS) as two:
-        running = [threading.Thread(target=insert, args=args, daemon=True) for args in ((one, 0, 1), (two, 1, 0))]
-        for each in running:
-            each.start()
-        for each in running:
-            each.join(30)
-    assert not failures and not any(each.is_alive() for each in running)
 
 
 def test_returning_more_than_was_stored(world, both):

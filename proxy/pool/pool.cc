@@ -62,12 +62,15 @@ Backend* Pool::lease(LeaseWaiter& waiter) {
   }
   waiter.pool_ = this;
   waiter.since_ = worker_.loop().now();
-  waiter.previous_ = last_waiter_;
-  waiter.next_ = nullptr;
-  (last_waiter_ ? last_waiter_->next_ : first_waiter_) = &waiter;
-  last_waiter_ = &waiter;
+  waiter.urgency_ = waiter.urgency();
+  LeaseWaiter* before = last_waiter_;
+  while (before && before->urgency_ < waiter.urgency_) before = before->previous_;
+  waiter.previous_ = before;
+  waiter.next_ = before ? before->next_ : first_waiter_;
+  (waiter.next_ ? waiter.next_->previous_ : last_waiter_) = &waiter;
+  (before ? before->next_ : first_waiter_) = &waiter;
   ++waiter_count_;
-  gate_->enqueue(worker_.index());
+  gate_->enqueue({worker_.index(), waiter.urgency_});
   if (gate_->paused.load(std::memory_order_relaxed)) return nullptr;
 
   std::uint16_t other = 0;
@@ -89,7 +92,7 @@ void Pool::stop_waiting(LeaseWaiter& waiter) {
   waiter.pool_ = nullptr;
   waiter.previous_ = waiter.next_ = nullptr;
   --waiter_count_;
-  gate_->withdraw(worker_.index());
+  gate_->withdraw({worker_.index(), waiter.urgency_});
 }
 
 Backend* Pool::take_idle(const NameValuesPtr& wanted) {
@@ -129,6 +132,10 @@ Backend* Pool::take_idle(const NameValuesPtr& wanted) {
   return nullptr;
 }
 
+void Pool::close_surplus() {
+  while (!idle_.empty() && gate_->surplus()) discard(*idle_.front(), "beyond pool_size");
+}
+
 // Its answer puts the server back in the pool.
 bool Pool::read_routines(Backend& backend) {
   backend.reading = RoutineReading::begin(routines_, worker_.loop().now());
@@ -165,6 +172,7 @@ void Pool::make_available(Backend& backend) {
     backend.state = Backend::State::kTested;  // cancel_finished() brings it back
     return;
   }
+  if (gate_->surplus()) return discard(backend, "beyond pool_size");
   if (gate_->waiting() == 0 || gate_->paused.load(std::memory_order_relaxed)) {
     const bool pressed = gate_->database_budget().pressed() || gate_->user_budget().pressed();
     if (pressed && gate_->waiting() == 0) {
@@ -183,9 +191,9 @@ void Pool::make_available(Backend& backend) {
 
 void Pool::hand_over_idle() {
   while (!idle_.empty() && !gate_->paused.load(std::memory_order_relaxed)) {
-    std::uint16_t turn = 0;
-    if (!gate_->dequeue(turn)) return;
-    const bool local = turn == worker_.index();
+    PoolGate::Turn turn;
+    if (!gate_->dequeue(turn)) return close_surplus();
+    const bool local = turn.worker == worker_.index();
     Backend* backend =
         take_idle(local && first_waiter_ ? first_waiter_->wanted_settings() : NameValues::empty());
     if (!backend) {  // all of them had to be tested or closed first
@@ -195,7 +203,7 @@ void Pool::hand_over_idle() {
     if (local) {
       lend_to_first_waiter(*backend);
     } else {
-      send_to_worker(*backend, turn);
+      send_to_worker(*backend, turn.worker);
     }
   }
 }
@@ -408,9 +416,12 @@ void Pool::open_for_waiters() {
   const TimePoint now = worker_.loop().now();
   if (now < next_opening_) return;
   // One opening a waiter is enough: whoever becomes free first serves the first in line.
-  while (shared_openings() < waiter_count_) {
-    const Clock::duration waited = first_waiter_ ? now - first_waiter_->since_ : Clock::duration{};
-    if (!gate_->try_open(waited)) return;
+  const LeaseWaiter* next = first_waiter_;
+  for (std::size_t under_way = shared_openings(); next && under_way > 0; --under_way) {
+    next = next->next_;
+  }
+  for (; next; next = next->next_) {
+    if (!gate_->try_open(now - next->since_, next->urgency_)) return;
     start_opening();
   }
 }
@@ -528,6 +539,7 @@ void Pool::maintain() {
     if (backend->close_when_idle || expired(*backend) || idle_too_long) leaving.push_back(backend);
   }
   for (Backend* backend : leaving) discard(*backend, "idle or old");
+  close_surplus();
 
   std::vector<Backend*> silent;
   const Clock::duration patience = to_duration(config.server_connect_timeout);

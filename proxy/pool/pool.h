@@ -52,6 +52,8 @@ class LeaseWaiter {
   virtual void on_lease_failed(const Error& error) = 0;
   // What the lessee has set: a server that already stands so is preferred.
   virtual const NameValuesPtr& wanted_settings() const = 0;
+  // Asked once, when it begins to wait.
+  virtual Urgency urgency() { return 0; }
 
   Pool* waiting_in() const { return pool_; }
   TimePoint waiting_since() const { return since_; }
@@ -65,6 +67,7 @@ class LeaseWaiter {
   LeaseWaiter* previous_ = nullptr;
   LeaseWaiter* next_ = nullptr;
   TimePoint since_{};
+  Urgency urgency_ = 0;
 };
 
 class Pool final : public BackendDriver {
@@ -168,6 +171,7 @@ class Pool final : public BackendDriver {
   void lend_to_first_waiter(Backend& backend);
   void send_to_worker(Backend& backend, std::uint16_t worker);
   void push_idle(Backend& backend);
+  void close_surplus();
   void remove_idle(Backend& backend);
   std::unique_ptr<Backend> release_ownership(Backend& backend);
   void fail_waiters(const Error& error);
@@ -193,7 +197,7 @@ class Pool final : public BackendDriver {
   std::vector<Extra> extras_;
   Extra* find_extra(const Backend& backend);
   std::size_t shared_openings() const;
-  LeaseWaiter* first_waiter_ = nullptr;
+  LeaseWaiter* first_waiter_ = nullptr;  // the most urgent
   LeaseWaiter* last_waiter_ = nullptr;
   std::uint32_t waiter_count_ = 0;
   TimePoint next_opening_{};  // not before: back-off after a failure

@@ -1,5 +1,7 @@
 #include "proxy/pool/pool_gate.h"
 
+#include <algorithm>
+
 namespace pgshunt {
 
 bool ConnectionBudget::try_take() {
@@ -18,15 +20,12 @@ void ConnectionBudget::put_back() { --open_; }
 
 PoolGate::PoolGate(Limits limits, std::size_t workers, std::shared_ptr<ConnectionBudget> database,
                    std::shared_ptr<ConnectionBudget> user)
-    : limits_(limits),
-      queue_(64),
-      idle_(workers),
-      database_(std::move(database)),
-      user_(std::move(user)) {}
+    : limits_(limits), idle_(workers), database_(std::move(database)), user_(std::move(user)) {}
 
 void PoolGate::set_limits(Limits limits) {
   const std::lock_guard lock(mutex_);
   limits_ = limits;
+  compare_with_limits();
 }
 
 PoolGate::Limits PoolGate::limits() const {
@@ -41,13 +40,25 @@ bool PoolGate::take_budgets() {
   return false;
 }
 
-bool PoolGate::try_open(std::chrono::duration<double> waited) {
+bool PoolGate::try_open(std::chrono::duration<double> waited, Urgency urgency) {
   const std::lock_guard lock(mutex_);
   const bool reserve = limits_.reserve > 0 && waited >= limits_.reserve_after;
-  if (open_ >= extra_ + limits_.size + (reserve ? limits_.reserve : 0)) return false;
+  if (open_ >= extra_ + limits_.size + (reserve ? limits_.reserve : 0) + urgency) return false;
   if (!take_budgets()) return false;
   ++open_;
+  compare_with_limits();
   return true;
+}
+
+bool PoolGate::surplus() const {
+  if (!beyond_limits_.load(std::memory_order_relaxed)) return false;
+  const std::lock_guard lock(mutex_);
+  return too_many_open();
+}
+
+bool PoolGate::too_many_open() const {
+  const Urgency first = queue_.empty() ? 0 : queue_.front().urgency;
+  return open_ > extra_ + limits_.size + limits_.reserve + first;
 }
 
 bool PoolGate::try_open_minimum() {
@@ -63,17 +74,20 @@ bool PoolGate::open_extra() {
   if (!take_budgets()) return false;
   ++open_;
   ++extra_;
+  compare_with_limits();
   return true;
 }
 
 void PoolGate::end_extra() {
   const std::lock_guard lock(mutex_);
   --extra_;
+  compare_with_limits();
 }
 
 void PoolGate::closed() {
   const std::lock_guard lock(mutex_);
   --open_;
+  compare_with_limits();
   database_->put_back();
   user_->put_back();
 }
@@ -83,39 +97,33 @@ std::uint32_t PoolGate::open() const {
   return open_;
 }
 
-void PoolGate::enqueue(std::uint16_t worker) {
+void PoolGate::enqueue(Turn turn) {
   const std::lock_guard lock(mutex_);
-  const std::size_t count = waiting_.load(std::memory_order_relaxed);
-  if (count == queue_.size()) {
-    std::vector<std::uint16_t> larger(queue_.size() * 2);
-    for (std::size_t i = 0; i < count; ++i) larger[i] = queue_[(head_ + i) % queue_.size()];
-    queue_.swap(larger);
-    head_ = 0;
-  }
-  queue_[(head_ + count) % queue_.size()] = worker;
-  waiting_.store(static_cast<std::uint32_t>(count + 1), std::memory_order_seq_cst);
+  const auto behind = std::find_if(queue_.rbegin(), queue_.rend(), [&](const Turn& other) {
+    return other.urgency >= turn.urgency;
+  });
+  queue_.insert(behind.base(), turn);
+  count_waiting();
 }
 
-void PoolGate::withdraw(std::uint16_t worker) {
+void PoolGate::withdraw(Turn turn) {
   const std::lock_guard lock(mutex_);
-  const std::size_t count = waiting_.load(std::memory_order_relaxed);
-  for (std::size_t i = count; i-- > 0;) {
-    if (queue_[(head_ + i) % queue_.size()] != worker) continue;
-    for (std::size_t j = i; j + 1 < count; ++j) {
-      queue_[(head_ + j) % queue_.size()] = queue_[(head_ + j + 1) % queue_.size()];
-    }
-    waiting_.store(static_cast<std::uint32_t>(count - 1), std::memory_order_seq_cst);
-    return;
+  auto last = std::find(queue_.rbegin(), queue_.rend(), turn);
+  if (last == queue_.rend()) {
+    // A server is on its way to it, which will be another one's.
+    last = std::find_if(queue_.rbegin(), queue_.rend(),
+                        [&](const Turn& other) { return other.worker == turn.worker; });
   }
+  if (last != queue_.rend()) queue_.erase(std::prev(last.base()));
+  count_waiting();
 }
 
-bool PoolGate::dequeue(std::uint16_t& worker) {
+bool PoolGate::dequeue(Turn& turn) {
   const std::lock_guard lock(mutex_);
-  const std::uint32_t count = waiting_.load(std::memory_order_relaxed);
-  if (count == 0) return false;
-  worker = queue_[head_];
-  head_ = (head_ + 1) % queue_.size();
-  waiting_.store(count - 1, std::memory_order_seq_cst);
+  if (queue_.empty() || too_many_open()) return false;
+  turn = queue_.front();
+  queue_.pop_front();
+  count_waiting();
   return true;
 }
 

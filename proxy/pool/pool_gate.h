@@ -1,5 +1,9 @@
 // What the workers' pools of one (database, user, shard) share: how many server connections may be
-// open, and who waits for one, first come first served. Any thread.
+// open, and who waits for one. Any thread.
+//
+// First come first served, but for those who hold servers of other pools while they wait: they are
+// served first, the more they hold, and a pool may open that many more for them. So sessions that
+// need servers of several pools never wait for each other without end (see Urgency).
 //
 // A worker serves itself from its own idle servers without coming here, as long as nobody waits:
 // waiting() is one relaxed load. Only opening, closing and queueing take the lock.
@@ -8,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -33,6 +38,16 @@ class ConnectionBudget {
   std::atomic<bool> pressed_{false};
 };
 
+// How many servers a waiter holds meanwhile that others may be waiting for. 0: none, or all of them
+// of earlier shards and all taken in the order of shards, which no circle can be made of.
+//
+// Why nobody waits without end: of those who would, let one with the greatest urgency m wait for a
+// server of some pool. As it could not open one, more than size + m - 1 are open there. Who holds
+// them took them with an urgency below m, as each holds one more now, when at most size + m - 1
+// were open; so one is held by somebody who does not wait. And who waits for the last shard that
+// any of them waits for does so for somebody who holds it and wants an earlier one: m is not 0.
+using Urgency = std::uint32_t;
+
 class PoolGate {
  public:
   struct Limits {
@@ -48,9 +63,11 @@ class PoolGate {
   void set_limits(Limits limits);
   Limits limits() const;
 
-  // May the caller open one more server connection? If so it is counted until closed().
-  // `waited`: how long the oldest waiter has waited; the reserve opens after Limits::reserve_after.
-  bool try_open(std::chrono::duration<double> waited);
+  // May one more server connection be opened for a waiter? If so it is counted until closed().
+  // `waited`: for how long it has; the reserve opens after Limits::reserve_after.
+  bool try_open(std::chrono::duration<double> waited, Urgency urgency);
+  // More are open than whoever is first in line may have: one that becomes idle is to be closed.
+  bool surplus() const;
   // As try_open, but only up to the minimum.
   bool try_open_minimum();
   void closed();
@@ -60,13 +77,19 @@ class PoolGate {
   void end_extra();
   std::uint32_t open() const;
 
-  // The queue holds one entry a waiting session, naming its worker; within a worker, order is the
-  // worker's own.
-  void enqueue(std::uint16_t worker);
-  // A waiter of `worker` gave up: one of its entries goes.
-  void withdraw(std::uint16_t worker);
-  // Whose turn it is; false if nobody waits.
-  bool dequeue(std::uint16_t& worker);
+  // The queue holds one entry a waiting session, naming its worker; which session of the worker is
+  // meant is its own affair: the first of the most urgent.
+  struct Turn {
+    std::uint16_t worker = 0;
+    Urgency urgency = 0;
+    friend bool operator==(const Turn&, const Turn&) = default;
+  };
+  void enqueue(Turn turn);
+  // A waiter gave up: one such entry goes.
+  void withdraw(Turn turn);
+  // Whose turn it is to be given an idle server; false if nobody waits, or if that one may not have
+  // it because of surplus().
+  bool dequeue(Turn& turn);
   std::uint32_t waiting() const { return waiting_.load(std::memory_order_seq_cst); }
 
   // Idle servers a worker has, so that others know whom to ask.
@@ -89,14 +112,17 @@ class PoolGate {
 
  private:
   bool take_budgets();
+  bool too_many_open() const;
+  void count_waiting() { waiting_.store(static_cast<std::uint32_t>(queue_.size())); }
+  void compare_with_limits() { beyond_limits_ = open_ > extra_ + limits_.size + limits_.reserve; }
 
   mutable std::mutex mutex_;
   Limits limits_;
   std::uint32_t open_ = 0;
-  std::uint32_t extra_ = 0;           // of those, beyond the limits
-  std::vector<std::uint16_t> queue_;  // ring: head_, count waiting_
-  std::size_t head_ = 0;
+  std::uint32_t extra_ = 0;  // of those, beyond the limits
+  std::deque<Turn> queue_;
   std::atomic<std::uint32_t> waiting_{0};
+  std::atomic<bool> beyond_limits_{false};
   std::vector<std::atomic<std::uint32_t>> idle_;
   std::atomic<std::uint32_t> pinned_{0};
   std::shared_ptr<ConnectionBudget> database_;

@@ -44,6 +44,8 @@ class LinkOwner {
   virtual void on_link_drained(ServerLink& link) = 0;
   // DISCARD ALL was done there.
   virtual void on_link_discarded(ServerLink&) {}
+  // The link is about to wait for a server.
+  virtual Urgency urgency_of(const ServerLink&) { return 0; }
 
  protected:
   ~LinkOwner() = default;
@@ -163,6 +165,7 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   void on_lease(Backend& backend) override;
   void on_lease_failed(const Error& error) override;
   const NameValuesPtr& wanted_settings() const override;
+  Urgency urgency() override { return owner_.urgency_of(*this); }
   // BackendDriver
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
   void on_backend_lost(Backend& backend, const Error& error) override;

@@ -473,6 +473,7 @@ void ShardedConversation::release_all() {
   for (const auto& each : links_) {
     if (each) each->release_if_free();
   }
+  out_of_order_ = false;
 }
 
 TransactionStatus ShardedConversation::status() const {

@@ -65,6 +65,7 @@ class ShardedConversation final : public Conversation,
   void on_link_request_done(ServerLink& link) override;
   void on_link_drained(ServerLink& link) override;
   void on_link_discarded(ServerLink& link) override;
+  Urgency urgency_of(const ServerLink& waiting) override;
   void on_fan_out_done(FanOut& fan_out) override;
   void on_keys_found(std::uint64_t question, std::vector<FoundKey> keys) override;
   void on_unique_ids_installed(const Status& installed) override;
@@ -212,7 +213,6 @@ class ShardedConversation final : public Conversation,
   Result<Route> route_select(const InsertSelect& statement, const BindView* bind,
                              const Statement* prepared);
   Verdict insert_selected(const Route& route, std::uint32_t effects);
-  bool acquire_storing(const InsertSelectRun& run);
   void open_select(FanOutPlan asked);
   void continue_insert_select();
   void insert_select_step_done(FanOut& fan_out, const std::string& complaint);
@@ -331,6 +331,8 @@ class ShardedConversation final : public Conversation,
   ServerCredentials credentials_;
   Router& router_;
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
+  // It has waited for a shard's server while it held a later one's.
+  bool out_of_order_ = false;
   KeyInquiry keys_;
   ShardTransaction transaction_;
   TrackedSearchPath search_path_;

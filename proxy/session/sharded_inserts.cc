@@ -209,7 +209,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   }
   run->alone = !transaction_.open();
   if (run->alone) transaction_.begin_implicit();
-  if (!acquire_storing(*run) || !acquire(shards)) {
+  if (!acquire(shards)) {
     if (run->alone) transaction_.end();
     return Verdict::kWait;
   }
@@ -222,20 +222,6 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   }
   insert_select_ = std::move(run);
   return std::nullopt;
-}
-
-// The servers for what it will store, before it holds any: two that read where the other stores
-// would wait for each other.
-bool ShardedConversation::acquire_storing(const InsertSelectRun& run) {
-  if (!run.alone) return true;
-  std::vector<ShardId> shards = router_.topology().all_shards;
-  if (run.statement->home) {
-    shards = run.rows.shards();
-    shards.push_back(*run.statement->home);
-    std::sort(shards.begin(), shards.end());
-  }
-  return std::all_of(shards.begin(), shards.end(),
-                     [this](ShardId shard) { return link(shard).acquire(); });
 }
 
 // A simple query.

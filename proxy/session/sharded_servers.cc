@@ -24,8 +24,8 @@ ServerLink& ShardedConversation::link(ShardId shard) {
 }
 
 bool ShardedConversation::acquire(std::span<const ShardId> shards) {
-  // By ascending shard, each held while the next is waited for: two sessions that need the same
-  // servers cannot wait for each other.
+  // By ascending shard, each held while the next is waited for: so two sessions that need the same
+  // servers do not wait for each other (Urgency is for those that need more later).
   for (const ShardId shard : shards) {
     if (!link(shard).acquire()) return false;
   }
@@ -58,6 +58,15 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
     }
   }
   return true;
+}
+
+Urgency ShardedConversation::urgency_of(const ServerLink& waiting) {
+  Urgency held = 0;
+  for (std::size_t i = links_.size(); i-- > 0;) {
+    if (links_[i].get() == &waiting && held > 0) out_of_order_ = true;
+    if (links_[i] && links_[i]->held()) ++held;
+  }
+  return out_of_order_ ? held : 0;
 }
 
 std::vector<ServerLink*> ShardedConversation::enlisted_links() {

@@ -334,8 +334,7 @@ void ShardedConversation::merge_step_done(FanOut& fan_out, const std::string& co
 
 void ShardedConversation::end_merge(bool failed, std::string reply) {
   merge_run_.reset();
-  ServerLink& node = merge_link();
-  if (node.held()) node.inject("ROLLBACK");
+  merge_link().end_own_transaction();
   if (failed && transaction_.open()) transaction_.fail();
   worker_.client_out().append(reply);
   unit_done(failed);

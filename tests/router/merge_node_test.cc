@@ -85,7 +85,7 @@ TEST_F(MergeNode, BringsOnlyRowsThatCanHaveAPart) {
   EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE name = $1 AND id > $2 AND $2 < 7"),
             Texts{"name = $1"});
   EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE id > $1 AND $1 < 7", {20}),
-            Texts{"id > $1"});
+            (Texts{"id > $1", "$1 < 7"}));
 }
 
 TEST_F(MergeNode, ATableThatIsReadTwiceAlikeIsBroughtOnce) {

@@ -25,6 +25,10 @@ class Outcome:
     way: str = ""
 
     @property
+    def problem(self):
+        return f"refused: {self.refused}" if self.refused else self.wrong
+
+    @property
     def ratio(self):
         return self.sharded_ms / self.alone_ms
 

@@ -4,6 +4,8 @@ import pytest
 
 from differential.side_by_side import SideBySide
 from harness import job
+from harness.postgres import SUPERUSER
+from harness.wire import Wire, bind, describe_statement, execute, parse, sync, types
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +35,12 @@ def test_query(pair, outcomes, name):
 def test_by_the_extended_protocol(pair, how):
     problems = {name: pair.compare(name, how).problem for name in job.QUERIES}
     assert set(problems.values()) == {""}, problems
+
+
+def test_each_is_prepared_described_and_run_right_after_the_one_before(pair):
+    """What the one before has left to clean up takes nothing of the next one's."""
+    with Wire(pair.proxy, pair.parts, user=SUPERUSER, timeout=20) as client:
+        for name, query in job.QUERIES.items():
+            assert types(client.ask(parse(name, query.sql), sync())) == "1Z"
+            assert types(client.ask(describe_statement(name), sync())) == "tTZ", name
+            assert types(client.ask(bind("", name), execute(), sync())).endswith("DCZ"), name

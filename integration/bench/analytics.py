@@ -14,7 +14,7 @@ from harness import PostgresServer, Proxy, Run, job, tpch
 from harness.postgres import TEST_SETTINGS
 from harness.run import server_account
 
-# The scale at which the tests run.
+# Names, and scales: those of the tests, twice that of TPC-H.
 WORKLOADS = {"tpch": (tpch.WORKLOAD, 0.01), "join_order": (job.WORKLOAD, 1)}
 
 

@@ -2,7 +2,7 @@
 of the specification's validation runs.
 
 The distributions are the specification's where queries look at them: dates, keys and how they hang together, brands, types,
-containers, segments, priorities, nations, flags. At a hundredth of the smallest scale some of what the queries ask for
+containers, segments, priorities, nations, flags. At a hundredth of the smallest scale or less some of what the queries ask for
 would be there once or not at all, so that is made more often: see WANTED and the large orders. Numbers are whole
 cents until they are printed: no floats anywhere.
 
@@ -82,7 +82,8 @@ class Generator:
 
     def __init__(self, scale):
         self.random = random.Random(1992)
-        self.suppliers, self.parts = max(25, int(10_000 * scale)), max(50, int(200_000 * scale))
+        # Fewer suppliers would offer a part twice.
+        self.suppliers, self.parts = max(100, int(10_000 * scale)), max(50, int(200_000 * scale))
         self.customers, self.order_count = max(30, int(150_000 * scale)), max(100, int(1_500_000 * scale))
 
     def comment(self, count, extra=None):

@@ -8,7 +8,7 @@ from harness import tpch
 
 @pytest.fixture(scope="module")
 def pair(shards, shared_proxy):
-    pair = SideBySide(tpch.WORKLOAD, shards, shared_proxy, scale=0.01)
+    pair = SideBySide(tpch.WORKLOAD, shards, shared_proxy, scale=0.005)
     yield pair
     pair.close()
 

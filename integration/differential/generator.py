@@ -1,5 +1,6 @@
 """Random cases by class. A class is a function with a decorator: it gets a Chooser and returns one
-Step, or a list of Steps that one client runs in turn. To add one, write it at the end of the file."""
+Step, or a list of Steps that one client runs in turn. To add one, write it at the end of the file; those that
+may be any SELECT are in reads.py."""
 
 import collections
 import random
@@ -10,15 +11,15 @@ from differential.world import KEYED, KEYSPACES
 # `ordered`: the answer's order is total, so it must be the same. `only`: ways that make sense.
 Step = collections.namedtuple("Step", "sql values ordered", defaults=((), False))
 Case = collections.namedtuple("Case", "form how steps")
-Class = collections.namedtuple("Class", "name make must_work weight ways")
+Class = collections.namedtuple("Class", "name make must_work weight ways reads")
 
 CLASSES = []
 
 
-def statement_class(name, *, must_work=False, weight=2, ways=WAYS):
-    """`must_work`: a refusal is a failure, too."""
+def statement_class(name, *, must_work=False, weight=2, ways=WAYS, reads=False):
+    """`must_work`: a refusal is a failure, too. `reads`: leaves all tables as they are."""
     def add(make):
-        CLASSES.append(Class(name, make, must_work, weight, ways))
+        CLASSES.append(Class(name, make, must_work, weight, ways, reads))
         return make
     return add
 

@@ -1,6 +1,9 @@
 """One database twice: whole on one server, and in parts on three behind the proxy."""
 
+import io
 from pathlib import Path
+
+import psycopg2
 
 from differential.client import Client
 from harness import Authority, PostgresServer, Proxy, Run, wait_until
@@ -8,7 +11,8 @@ from harness.postgres import PASSWORD, SUPERUSER, TEST_SETTINGS
 from harness.run import server_account
 from harness.wire import Wire
 
-WHOLE, PARTS = "compare_whole", "compare_parts"
+# The twin has what the whole has, but stored and planned otherwise: to tell whether a statement has one answer.
+WHOLE, PARTS, TWIN = "compare_whole", "compare_parts", "compare_twin"
 
 # A keyspace for each type of key: its name, the type, and keys that rows have at the beginning.
 KEYSPACES = {
@@ -29,6 +33,8 @@ KEYSPACES = {
 }
 # Those whose keys a directory knows; the others are spread by hash.
 DIRECTORY = ("rooms", "labels")
+# Keyspaces of tables that are only read: name, type, and where ranges begin if they are not hashed.
+READ_KEYSPACES = {"items": ("bigint", None), "people": ("text", None), "visits": ("date", ["2024-01-08", "2024-01-15"])}
 # Tables of a key and a number, one in each keyspace but the first.
 KEYED = [name for name in KEYSPACES if name != "users"]
 
@@ -43,6 +49,71 @@ CREATE TABLE countries (code text PRIMARY KEY, name text, people int, since time
 CREATE TABLE notes (id int PRIMARY KEY, body text);
 """ + "".join(f"CREATE TABLE {name} (k {kind} PRIMARY KEY, v int);" for name, (kind, _) in KEYSPACES.items()
               if name != "users")
+
+# Read by reads.py, changed by nobody. `items` has a column for each type there is something to say about.
+# Equal values are written alike everywhere, but for citext; sums of floats are exact, whatever their order.
+READ_SCHEMA = """
+CREATE EXTENSION citext;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'Happy', 'angry', 'Élan');
+CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE items (
+  id bigint PRIMARY KEY, kind text, label varchar(20), word text COLLATE "de-x-icu", code char(6), nick citext, mood mood,
+  owner text, parent bigint, n int, small smallint, big bigint, price numeric(10, 2), amount numeric, digits numeric, f float8,
+  wild float8, r real, ok boolean, day date, at timestamp, seen timestamptz, hour time, span interval, tag uuid, raw bytea,
+  tags text[], doc jsonb, mask bit(4));
+CREATE TABLE events (item_id bigint, no int, kind text, who text, n int, price numeric(8, 2), f float8, at timestamp,
+  PRIMARY KEY (item_id, no));
+CREATE TABLE voids (id bigint PRIMARY KEY, kind text, n int, price numeric(8, 2));
+CREATE TABLE people (name text PRIMARY KEY, city text, boss text, mood mood, nick citext, age int, item bigint,
+  joined date, pay numeric(8, 2));
+CREATE TABLE visits (day date, no int, who text, item bigint, minutes int, spent numeric(8, 2), PRIMARY KEY (day, no));
+CREATE TABLE grades (mood mood PRIMARY KEY, title text, weight numeric(4, 2));
+CREATE TABLE cities (name text PRIMARY KEY, country text, inhabitants int);
+"""
+# Bytewise, by a dictionary, and with case folded these have three orders.
+WORDS = ["a", "A", "b", "B", "ä", "Ä", "z", "Z", "é", "e", "Zebra", "zebra", "ab", "a b", "a-b", "_x", "10", "9", "", "ß"]
+NAMES = ["anna", "Bob", "bob", "Émile", "emil", "Zoë", "zora", "Ülk", "ulk", "O''Hara", "carl", "Dora", "eve", "Fay", "gil",
+         "Hal", "ida", "Jan"]
+CITIES = ["Ulm", "ulm", "Örebro", "Oslo", "Zürich", "aachen"]
+
+
+def array(texts):
+    return "ARRAY['" + "', '".join(texts) + "']"
+
+
+READ_ROWS = f"""
+INSERT INTO items SELECT n,
+  CASE WHEN n % 11 > 0 THEN ({array(WORDS)})[1 + n * 7 % 20] END, 'L' || n % 6, ({array(WORDS)})[1 + n * 3 % 20],
+  (ARRAY['a', 'A', 'b ', '', 'ab c', 'é'])[1 + n % 6], (ARRAY['Bob', 'bob', 'BOB', 'anna', 'Anna', 'Zed', 'émile'])[1 + n % 7],
+  CASE WHEN n % 9 > 0 THEN (enum_range(NULL::mood))[1 + n % 5] END, ({array(NAMES)})[1 + n * 5 % 19], nullif(n / 3, 0),
+  nullif(n * 7 % 11 - 3, 5), n % 7 - 3, CASE WHEN n % 10 < 3 THEN 9223372036854775000 + n ELSE n * 1000003 END,
+  (n * 37 % 50) / 4.0,
+  CASE n WHEN 9 THEN 'NaN' WHEN 20 THEN 'Infinity' WHEN 31 THEN '-Infinity' ELSE round(n * 13 % 17 * 1.25 - 5, 2) END,
+  n + round(0.7654321, n % 8), nullif(n * 5 % 19 - 7, 3) / 8.0,
+  CASE n % 13 WHEN 4 THEN 'NaN' WHEN 7 THEN 'Infinity' WHEN 8 THEN '-Infinity' WHEN 9 THEN NULL ELSE n * 3 % 8 / 4.0 END,
+  n % 9 / 4.0, CASE WHEN n % 5 > 0 THEN n % 3 = 0 END,
+  CASE n WHEN 6 THEN 'infinity' WHEN 17 THEN '-infinity' WHEN 28 THEN '0044-03-15 BC' ELSE date '2024-01-01' + n * 5 % 23 END,
+  timestamp '2024-01-01' + n * 11 % 60 * interval '7 h 0.25 s', timestamptz '2024-03-30 00:00+00' + n * 7 % 24 * interval '5 h',
+  time '06:00' + n % 12 * interval '1 h', nullif(make_interval(days => n * 3 % 7, hours => n * 5 % 9), '0'),
+  ('00000000-0000-4000-8000-' || lpad(to_hex(n * 11 % 17), 12, '0'))::uuid, decode(lpad(to_hex(n * 13 % 50), 4, '0'), 'hex'),
+  CASE WHEN n % 4 > 0 THEN ARRAY['t' || n % 3, NULL, chr(97 + n % 5)] END, jsonb_build_object('n', n % 4, 'w', 'w' || n % 3),
+  (n % 16)::bit(4) FROM generate_series(1, 40) n;
+INSERT INTO events SELECT n, i, ({array(WORDS)})[1 + n * i % 20], ({array(NAMES)})[1 + (n + i) * 5 % 19],
+  nullif(n * i % 7, 4), n * i % 40 / 4.0, (n * i % 15 - 5) / 8.0, timestamp '2024-01-01' + n * i % 30 * interval '9 h'
+  FROM generate_series(1, 40) n, generate_series(1, 5) i WHERE i <= n % 6;
+INSERT INTO people SELECT name, ({array(CITIES)})[1 + n % 7], ({array(NAMES)})[nullif(n / 2, 0)], (enum_range(NULL::mood))[1 + n % 6],
+  upper(left(name, 1 + n % 3)), nullif(20 + n * 7 % 30, 41), n * 5 % 44, date '2020-02-28' + n % 5, n * 100.25
+  FROM unnest({array(NAMES)}) WITH ORDINALITY named (name, ordinality), LATERAL (SELECT ordinality::int) number (n);
+INSERT INTO visits SELECT date '2024-01-01' + n * 5 % 23, n, ({array(NAMES)})[1 + n * 7 % 19], n * 11 % 46, n * 13 % 90,
+  n * 17 % 30 / 4.0 FROM generate_series(1, 60) n;
+"""
+READ_COPIES = """
+INSERT INTO grades VALUES ('sad', 'low', 1), ('ok', 'Middle', 2.5), ('Happy', 'high', 10.25), ('Élan', NULL, 0);
+"""
+READ_CITIES = f"INSERT INTO cities SELECT name, left(name, 1), ascii(name) FROM unnest({array(CITIES[1:] + ['Nowhere'])}) name;"
+# In the order in which they are filled.
+READ_SHARDED = {"items": ("items", "id"), "events": ("items", "item_id"), "voids": ("items", "id"), "people": ("people", "name"),
+                "visits": ("visits", "day")}
 
 USERS = """
 INSERT INTO users SELECT n, CASE WHEN n % 7 > 0 THEN chr(96 + (n % 5)::int) || n % 3 END,
@@ -64,7 +135,10 @@ INSERT INTO countries SELECT code, lower(code), ascii(code), '2020-01-01 00:00+0
   FROM unnest('{DE,FR,IT,JP}'::text[]) code;
 """
 NOTES = "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, 5) n;"
-TABLES = ["users", "posts", "countries", "notes", *KEYED]
+TABLES = ["users", "posts", "countries", "notes", *KEYED, *READ_SHARDED, "grades", "cities"]
+REFERENCE = ("countries", "grades")
+# What reset() goes back to.
+PRISTINE = "CREATE SCHEMA pristine;" + "".join(f"CREATE TABLE pristine.{name} AS TABLE {name};" for name in TABLES)
 
 # Where each shard's buckets begin and end.
 BUCKETS = ((0, 1364), (1365, 2730), (2731, 4095))
@@ -74,6 +148,11 @@ BUCKET = "hashint8extended(n, 8816678312871386365) & 4095"
 def configuration(servers):
     spread = [{"from": first, "to": last, "shard": server.name}
               for server, (first, last) in zip(servers, BUCKETS)]
+    names = [server.name for server in servers]
+
+    def ranges(starts):
+        return [{"shard": shard, **({"from": low} if low else {}), **({"to": high} if high else {})}
+                for shard, low, high in zip(names, [None, *starts], [*starts, None])]
     return {
         "hba": [{"type": "host", "method": "trust"}],  # on loopback, for Wire
         "users": {SUPERUSER: {"password": PASSWORD}},
@@ -84,12 +163,16 @@ def configuration(servers):
                        for server in servers],
             "keyspaces": [{"name": name, "type": kind,
                            **({"strategy": "directory"} if name in DIRECTORY else {"buckets": spread})}
-                          for name, (kind, _) in KEYSPACES.items()],
+                          for name, (kind, _) in KEYSPACES.items()]
+            + [{"name": name, "type": kind, **({"strategy": "range", "ranges": ranges(starts)} if starts else {"buckets": spread})}
+               for name, (kind, starts) in READ_KEYSPACES.items()],
             "tables": [{"name": "users", "keyspace": "users", "key": "id"},
                        {"name": "posts", "keyspace": "users", "key": "user_id"},
                        *({"name": name, "keyspace": name, "key": "k"} for name in KEYED),
-                       {"name": "countries", "reference": True},
-                       {"name": "notes", "shard": servers[1].name}],
+                       *({"name": name, "keyspace": keyspace, "key": key}
+                         for name, (keyspace, key) in READ_SHARDED.items()),
+                       *({"name": name, "reference": True} for name in REFERENCE),
+                       {"name": "notes", "shard": names[1]}, {"name": "cities", "shard": names[2]}],
         }},
     }
 
@@ -101,16 +184,17 @@ class World:
         self.servers = servers
         first = servers[0]
         for server in servers:  # what a world before this one has left there
-            for name in (WHOLE, PARTS):
+            for name in (WHOLE, PARTS, TWIN):
                 server.psql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         first.create_database(WHOLE)
-        first.psql(SCHEMA + USERS.replace("{mine}", "true") + COPIES + NOTES, WHOLE)
+        first.psql(SCHEMA + READ_SCHEMA + USERS.replace("{mine}", "true") + COPIES + NOTES + READ_ROWS + READ_COPIES
+                   + READ_CITIES, WHOLE)
         for number, server in enumerate(servers):
             server.create_database(PARTS)
             low, high = BUCKETS[number]
             mine = f"{BUCKET} BETWEEN {low} AND {high}"
-            server.psql(SCHEMA + USERS.replace("{mine}", mine) + COPIES + (NOTES if number == 1 else ""),
-                        PARTS)
+            server.psql(SCHEMA + READ_SCHEMA + USERS.replace("{mine}", mine) + COPIES + READ_COPIES
+                        + (NOTES if number == 1 else "") + (READ_CITIES if number == 2 else ""), PARTS)
         self.proxy = make_proxy(configuration(servers))
         whole, parts = self.clients()
         # Text is merged, and INSERT needs no column list, once the catalog is known. It may become so
@@ -124,11 +208,23 @@ class World:
                     assert not answer.error, (insert, answer)
         whole.close()
         parts.close()
-        # What reset() goes back to.
-        keep = "CREATE SCHEMA pristine;" + "".join(
-            f"CREATE TABLE pristine.{name} AS TABLE {name};" for name in TABLES)
+        self._copy_rows()
         for server, database in self.databases():
-            server.psql(keep, database)
+            server.psql(PRISTINE, database)
+
+    def _copy_rows(self):
+        """Of tables that are only read, from the whole through the proxy."""
+        proxy = psycopg2.connect(host=self.servers[0].host, port=self.proxy.port, dbname=PARTS, user=SUPERUSER,
+                                 password=PASSWORD)
+        proxy.autocommit = True
+        whole = self.servers[0].connect(WHOLE)
+        for name in READ_SHARDED:
+            rows = io.StringIO()
+            whole.cursor().copy_expert(f"COPY {name} TO STDOUT", rows)
+            rows.seek(0)
+            proxy.cursor().copy_expert(f"COPY {name} FROM STDIN", rows)
+        proxy.close()
+        whole.close()
 
     def databases(self):
         return [(self.servers[0], WHOLE), *((server, PARTS) for server in self.servers)]
@@ -138,6 +234,19 @@ class World:
         login = {"user": SUPERUSER, "password": PASSWORD, "host": first.host}
         return (Client({**login, "port": first.port, "dbname": WHOLE}),
                 Client({**login, "port": self.proxy.port, "dbname": PARTS}))
+
+    def twin(self):
+        """To one server that has the first rows, the other way round, and avoids the plans that the whole prefers."""
+        first = self.servers[0]
+        if not first.execute(f"SELECT 1 FROM pg_database WHERE datname = '{TWIN}'"):
+            first.create_database(TWIN)
+            first.psql(SCHEMA + READ_SCHEMA, TWIN)
+            for name in TABLES:
+                rows = first.psql(f"COPY (SELECT * FROM pristine.{name} t ORDER BY t::text DESC) TO STDOUT", WHOLE)
+                first.psql(f"COPY {name} FROM STDIN;\n{rows}\\.\n", TWIN)
+            first.psql(PRISTINE, TWIN)
+        return Client({"user": SUPERUSER, "password": PASSWORD, "host": first.host, "port": first.port, "dbname": TWIN,
+                       "options": "-c enable_hashagg=off -c enable_hashjoin=off -c enable_nestloop=off"})
 
     def wire(self):
         """To the parts, message by message."""
@@ -155,7 +264,7 @@ class World:
             rows = f"SELECT t::text FROM {name} t ORDER BY 1"
             whole, *parts = [server.execute(rows, dbname=database)
                              for server, database in self.databases()]
-            if name == "countries":
+            if name in REFERENCE:
                 if any(part != whole for part in parts):
                     return name
             elif sorted(row for part in parts for row in part) != sorted(whole):

@@ -1,0 +1,455 @@
+"""Classes that only read, and may be any SELECT: what one server answers is what the shards must answer. Written
+from that contract alone, over the tables of queries.py."""
+
+import re
+
+from differential.client import Value
+from differential.generator import Step, Text, statement_class
+from differential.queries import COLLATIONS, LETTERS, Writer, any_source, choose_order, derived, joined_tables, linked, one_table, table
+from differential.world import NAMES
+
+READS = []
+NAMED = [*(name.replace("''", "'") for name in NAMES), "nobody"]
+QUOTED_COLLATIONS = [*COLLATIONS, '"en_US.utf8"']
+
+
+def reading(name):
+    """A class of one SELECT: a function that returns (text, whether its order is total)."""
+    def add(make):
+        def made(choose):
+            text = Text()
+            return step(text, *make(choose, text))
+        READS.append(made)
+        return statement_class(name, reads=True, weight=5)(made)
+    return add
+
+
+def step(text, sql, ordered):
+    """Of the parameters, those that came to be used."""
+    used = list(dict.fromkeys(int(number) for number in re.findall(r"\$(\d+)", sql)))
+    numbers = {old: new for new, old in enumerate(used, 1)}
+    return Step(re.sub(r"\$(\d+)", lambda found: f"${numbers[int(found[1])]}", sql), [text.values[old - 1] for old in used], ordered)
+
+
+def writers(text, choose, *names):
+    return [Writer(choose, table(name, LETTERS[name]), text) for name in names]
+
+
+# --- aggregates -----------------------------------------------------------------------------------
+
+
+@reading("aggregates")
+def _(choose, text):
+    return Writer(choose, one_table(choose), text).grouped()
+
+
+@reading("aggregates of joins")
+def _(choose, text):
+    return Writer(choose, choose.some(joined_tables, joined_tables, derived)(choose, text), text).grouped()
+
+
+@reading("aggregates of nothing")
+def _(choose, text):
+    writer = Writer(choose, one_table(choose, "items", "events", "voids", "visits"), text)
+    aggregates = ", ".join(choose.some(writer.aggregate, writer.over_aggregates)() for _ in range(choose.number(1, 4)))
+    key = writer.source.keys[0]
+    nothing = choose.some("false", f"{key} IS NULL", "1 = 2", f"{key} IS NULL AND {writer.condition()}", f"{writer.condition()} AND NULL")
+    group = choose.some("", "", "", f" GROUP BY {key}", " GROUP BY ()", f" GROUP BY GROUPING SETS (({key}), ())")
+    having = choose.some("", "", " HAVING count(*) = 0", " HAVING count(*) > 0", " HAVING true", " HAVING NULL")
+    return f"{writer.select(aggregates)} WHERE {nothing}{group}{having}", False
+
+
+# --- distinct and sets ----------------------------------------------------------------------------
+
+
+@reading("distinct")
+def _(choose, text):
+    writer = Writer(choose, any_source(choose, text), text)
+    targets = [writer.anything() for _ in range(choose.number(1, 3))]
+    select = lambda listed: writer.select(listed) + writer.where()  # noqa: E731
+    form = choose.some("plain", "plain", "plain", "on", "on", "grouped", "star")
+    if form == "on":
+        on = [choose_order(writer) for _ in range(choose.number(1, 2))]
+        order = ", ".join([*(each + writer.direction() for each in on), writer.total()])
+        listed = f"DISTINCT ON ({', '.join(on)}) " + ", ".join([*targets, *writer.source.keys])
+        return f"{select(listed)} ORDER BY {order}{writer.limit()}", True
+    if form == "grouped":
+        group = writer.integer()
+        return (f"{select(f'DISTINCT {group}, count(*)')} GROUP BY {group}, {writer.words()} ORDER BY 2{writer.direction()}, 1"
+                f"{writer.direction()}{writer.limit()}"), True
+    if form == "star" and len(writer.source.tables) == 1 and "citext" not in writer.source.columns:
+        return select("DISTINCT *"), False
+    sql = select(f"DISTINCT {', '.join(targets)}")
+    if choose.chance(0.5):
+        return sql, False
+    ordinals = choose.random.sample(range(1, len(targets) + 1), len(targets))
+    return f"{sql} ORDER BY {', '.join(str(each) + writer.direction() for each in ordinals)}{writer.limit()}", True
+
+
+# Columns that may stand below each other: where equal, they are written alike.
+STACKED = {"int": ("items.n", "events.n", "people.age", "visits.minutes", "users.score", "posts.likes", "voids.n", "cities.inhabitants"),
+           "bigint": ("items.id", "items.parent", "events.item_id", "people.item", "visits.item", "users.id", "posts.user_id", "voids.id"),
+           "text": ("items.kind", "items.owner", "events.who", "events.kind", "people.name", "people.boss", "visits.who", "cities.name",
+                    "grades.title", "voids.kind"),
+           "numeric": ("items.price", "items.amount", "events.price", "people.pay", "visits.spent", "voids.price", "grades.weight"),
+           "date": ("items.day", "visits.day", "people.joined"),
+           "mood": ("items.mood", "people.mood", "grades.mood")}
+
+
+def stacked(name, kind):
+    return [column for column in STACKED[kind] if column.startswith(name + ".")]
+
+
+def arm(choose, text, kinds, depth):
+    """One SELECT of columns of these kinds, or sets of them."""
+    if depth and choose.chance(0.35):
+        return f"({set_of(choose, text, kinds, depth - 1)})"
+    if choose.chance(0.12):
+        types = ["numeric(8, 2)" if kind == "numeric" else kind for kind in kinds]
+        return "VALUES " + ", ".join(
+            "(" + ", ".join(f"{choose.some(Writer(choose, None, text).constant(kind), 'NULL')}::{type_}" for kind, type_ in zip(kinds, types)) + ")"
+            for _ in range(choose.number(1, 3)))
+    writer = Writer(choose, table(choose.some(*[name for name in LETTERS if all(stacked(name, kind) for kind in kinds)])), text)
+    name = writer.source.text
+    columns = ", ".join(choose.some(*stacked(name, kind)) for kind in kinds)
+    select = f"{columns} FROM {name}{writer.where()}"
+    return choose.some(
+        lambda: f"SELECT {select}", lambda: f"SELECT {select}", lambda: f"SELECT {select}", lambda: f"SELECT DISTINCT {select}",
+        lambda: f"(SELECT {select} ORDER BY {writer.total()} LIMIT {choose.number(0, 9)})", lambda: f"SELECT {select} GROUP BY {columns}")()
+
+
+def set_of(choose, text, kinds, depth=1):
+    sql = arm(choose, text, kinds, depth)
+    for _ in range(choose.some(1, 1, 1, 2)):
+        sql += choose.some(" UNION ", " UNION ", " UNION ALL ", " INTERSECT ", " EXCEPT ", " EXCEPT ALL ", " INTERSECT ALL ", " UNION DISTINCT ")
+        sql += arm(choose, text, kinds, depth)
+    return sql
+
+
+@reading("sets")
+def _(choose, text):
+    kinds = choose.some(["int"], ["bigint"], ["text"], ["numeric"], ["date"], ["mood"], ["text", "int"], ["text", "numeric"],
+                        ["bigint", "int"], ["text", "bigint"], ["date", "int"], ["mood", "text"], ["bigint", "text", "int"])
+    sql = set_of(choose, text, kinds)
+    writer = Writer(choose, None, text)
+    if choose.chance(0.15):
+        return f"SELECT count(*), {choose.some('min', 'max', 'count')}(a) FROM ({sql}) sets (a)", False
+    if choose.chance(0.1):
+        sql = f"WITH sets AS ({sql}) SELECT * FROM sets"
+    if choose.chance(0.4):
+        return sql, False
+    order = ", ".join(f"{number}{writer.direction()}" for number in choose.random.sample(range(1, len(kinds) + 1), len(kinds)))
+    return f"{sql} ORDER BY {order}{writer.limit()}", True
+
+
+# --- joins ----------------------------------------------------------------------------------------
+
+
+@reading("joins")
+def _(choose, text):
+    writer = Writer(choose, joined_tables(choose, text), text)
+    targets = choose.some(", ".join([*(writer.anything() for _ in range(choose.number(0, 3))), *writer.source.keys]), "*", "count(*)")
+    sql = writer.select(targets) + writer.where(0.5)
+    if targets == "count(*)" or choose.chance(0.3):
+        return sql, False
+    return sql + writer.order() + writer.limit(), True
+
+
+@reading("joins in other forms")
+def _(choose, text):
+    items, events, people, visits = writers(text, choose, "items", "events", "people", "visits")
+    outer = choose.some("", "LEFT ", "RIGHT ", "FULL ")
+    few = choose.number(1, 4)
+    sql, total = choose.some(
+        lambda: (f"SELECT * FROM (SELECT id, mood, owner AS name FROM items) i NATURAL {outer}JOIN (SELECT name, mood, age FROM people) p", None),
+        lambda: (f"SELECT * FROM (SELECT id, mood, owner AS name FROM items) i {outer}JOIN people p USING ({choose.some('mood', 'mood, name', 'name')})", None),
+        lambda: (f"SELECT mood, count(*), min(i.id) FROM items i {outer}JOIN grades g USING (mood) GROUP BY mood", None),
+        lambda: (f"SELECT kind, i.n, e.n FROM items i {outer}JOIN events e USING (kind) WHERE {items.condition()}", None),
+        lambda: (f"SELECT i.kind, e.kind AS other FROM items i, events e WHERE i.n = e.n AND {items.condition()} AND {events.condition()}", None),
+        lambda: (f"SELECT i.id, c.name FROM items i CROSS JOIN cities c WHERE {items.condition()}", "i.id, c.name"),
+        lambda: (f"SELECT count(*), sum(i.n), min(p.pay) FROM items i, people p, grades g WHERE {items.condition()}", None),
+        lambda: (f"SELECT i.id, x.no, x.kind FROM items i {choose.some('CROSS JOIN {}', 'LEFT JOIN {} ON true', 'JOIN {} ON x.n > 1')}".format(
+            f"LATERAL (SELECT * FROM events e WHERE e.n = i.n ORDER BY {events.total()} LIMIT {few}) x"), "i.id, x.item_id, x.no"),
+        lambda: (f"SELECT p.name, x.total FROM people p, LATERAL (SELECT count(*) AS total, sum(i.price) FROM items i WHERE i.owner = p.name AND "
+                 f"{items.condition()}) x WHERE {people.condition()}", "p.name"),
+        lambda: (f"SELECT i.id, g FROM items i, generate_series(1, i.small) g WHERE {items.condition()}", "i.id, g"),
+        lambda: (f"SELECT i.id, t, place FROM items i, unnest(i.tags) WITH ORDINALITY AS tag (t, place) WHERE {items.condition()}", "i.id, place"),
+        lambda: (f"SELECT d::date, count(v.no) FROM generate_series(timestamp '2024-01-01', '2024-01-20', '1 day') d LEFT JOIN visits v "
+                 f"ON v.day = d::date AND {visits.condition()} GROUP BY 1", None),
+        lambda: (f"SELECT id, mark, n FROM items i JOIN (VALUES (1, 'x'), (7, 'y'), (7, 'z')) w (id, mark) USING (id) WHERE {items.condition()}", "id, mark"),
+        lambda: (f"SELECT p.name, q.name AS boss, r.name AS top FROM people p LEFT JOIN people q ON q.name = p.boss LEFT JOIN people r "
+                 f"ON r.name = q.boss AND {choose.some('r.age > 30', 'q.age > 30', 'p.age > 30')} WHERE {people.condition()}", "p.name"),
+        lambda: (f"SELECT i.id, e.no, v.day, v.spent FROM (items i JOIN events e ON e.item_id = i.id) {outer}JOIN (people p JOIN visits v ON v.who = p.name) "
+                 f"ON p.name = i.owner WHERE {choose.some(items, people, visits).condition()}", "i.id, e.no, p.name, v.day, v.no"),
+        lambda: (f"SELECT i.id, j.id AS other FROM items i, items j WHERE i.word < j.word AND i.id = {items.constant('bigint')}", "i.id, j.id"),
+        lambda: (f"SELECT i.id, p.name FROM items i LEFT JOIN people p ON {choose.some('p.age > i.n * 5', 'p.nick = i.nick', 'p.name > i.kind')} "
+                 f"AND p.name = {people.constant('text')}", "i.id, p.name"),
+        lambda: (f"SELECT u.id, n.body, c.name FROM users u LEFT JOIN notes n ON n.id = u.score LEFT JOIN countries c ON c.code = u.country", "u.id"))()
+    if not total or choose.chance(0.3):
+        return sql, False
+    return f"{sql} ORDER BY {total}{items.limit()}", True
+
+
+# --- subqueries -----------------------------------------------------------------------------------
+
+
+def outer_writer(choose, text):
+    """Over tables with aliases that subqueries can name."""
+    name = choose.some("items", "items", "people", "events", "visits", "users")
+    return Writer(choose, table(name, LETTERS[name]) if choose.chance(0.8) else joined_tables(choose, text, 2), text)
+
+
+def inner_of(choose, outer):
+    """Over a table that is linked to one of the outer's: (writer, condition)."""
+    while True:
+        alias, name = choose.some(*outer.source.tables)
+        source, condition = linked(choose, name, alias)
+        if source.tables[0][0] not in [taken for taken, _ in outer.source.tables]:
+            break
+    writer = Writer(choose, source, outer.text)
+    return writer, choose.some(condition, condition, condition, f"{condition} AND {writer.condition()}", writer.condition())
+
+
+def truth(choose, outer):
+    """A condition with a subquery."""
+    inner, link = inner_of(choose, outer)
+    source = inner.source.text
+    kinds = [kind for kind in ("int", "bigint", "text", "mood", "date", "numeric") if inner.kinds(kind) and outer.kinds(kind)]
+    kind = choose.some(*kinds) if kinds else None
+    one, other = (outer.column(kind), inner.column(kind)) if kind else ("1", "1")
+    compared = choose.some("<", "<=", "=", "<>", ">")
+    return choose.some(
+        lambda: f"{choose.some('', '', 'NOT ')}EXISTS (SELECT {choose.some('1', '*', '', other)} FROM {source} WHERE {link})",
+        lambda: f"{choose.some('', '', 'NOT ')}EXISTS (SELECT {choose.some('1', '*', '', other)} FROM {source} WHERE {link})",
+        lambda: f"{one} {choose.some('IN', 'IN', 'NOT IN')} (SELECT {other} FROM {source}{inner.where()})",
+        lambda: f"{one} {choose.some('IN', 'NOT IN')} (SELECT {other} FROM {source} WHERE {link})",
+        lambda: f"{one} {compared} {choose.some('ANY', 'ALL', 'SOME')} (SELECT {other} FROM {source} WHERE {link})",
+        lambda: f"{one} {compared} (SELECT {choose.some('min', 'max')}({other}) FROM {source} WHERE {link})",
+        lambda: f"(SELECT {inner.amount()} FROM {source} WHERE {link}) > {inner.constant('int')}",
+        lambda: f"{one} = ANY (ARRAY(SELECT {other} FROM {source}{inner.where()}))",
+        lambda: f"(SELECT count(*) FROM {source} WHERE {link}) {compared} 2",
+        lambda: f"({one}, 1) IN (SELECT {other}, {choose.some(1, 'count(*)')} FROM {source} WHERE {link} GROUP BY 1)",
+        lambda: f"{one} IN (SELECT {other} FROM {source} WHERE {link} ORDER BY {inner.total()} LIMIT 3)")()
+
+
+def scalar(choose, outer):
+    """An expression with a subquery."""
+    inner, link = inner_of(choose, outer)
+    source = inner.source.text
+    column = inner.column(*[kind for kind in inner.kinds() if kind not in ("citext",)])
+    return choose.some(
+        lambda: f"(SELECT {inner.aggregate()} FROM {source} WHERE {link})", lambda: f"(SELECT {inner.over_aggregates()} FROM {source} WHERE {link})",
+        lambda: f"(SELECT {column} FROM {source} WHERE {link} ORDER BY {inner.total()} LIMIT 1)",
+        lambda: f"(SELECT {column} FROM {source} WHERE {link} ORDER BY {inner.total()} OFFSET 1 LIMIT 1)",
+        lambda: f"cardinality(ARRAY(SELECT {column} FROM {source} WHERE {link}))",
+        lambda: f"(SELECT count(*) FROM (SELECT {column} FROM {source} WHERE {link} LIMIT {choose.number(0, 3)}) few)",
+        lambda: f"coalesce((SELECT sum({inner.integer()}) FROM {source} WHERE {link}), 0) + 1",
+        lambda: f"CASE WHEN {truth(choose, outer)} THEN 'yes' ELSE 'no' END")()
+
+
+@reading("subqueries in conditions")
+def _(choose, text):
+    writer = outer_writer(choose, text)
+    keys = ", ".join(writer.source.keys)
+    shown = choose.some(keys, f"{keys}, {writer.anything()}", f"{writer.anything()}, 1 AS one")
+    more = choose.some("", "", f" AND {writer.condition()}", f" OR {writer.condition()}", f" AND {truth(choose, writer)}")
+    sql = f"{writer.select(shown)} WHERE {truth(choose, writer)}{more}"
+    if choose.chance(0.3):
+        return sql, False
+    return sql + writer.order() + writer.limit(), True
+
+
+@reading("subqueries elsewhere")
+def _(choose, text):
+    writer = outer_writer(choose, text)
+    keys = ", ".join(writer.source.keys)
+    a_scalar, a_truth = (lambda: scalar(choose, writer)), (lambda: truth(choose, writer))
+    select = lambda listed: writer.select(listed) + writer.where()  # noqa: E731
+    return choose.some(
+        lambda: (select(f"{keys}, {a_scalar()} AS found"), False),
+        lambda: (select(f"{keys}, {a_scalar()} AS found, {a_scalar()}") + writer.order() + writer.limit(), True),
+        lambda: (select(f"{keys}, {a_truth()}"), False),
+        lambda: (select(f"count(*), count(*) FILTER (WHERE {a_truth()})"), False),
+        lambda: (select(f"sum(CASE WHEN {a_truth()} THEN 1 ELSE 0 END)"), False),
+        lambda: (select(keys) + f" ORDER BY ({a_scalar()})::text{writer.direction()}, {keys}{writer.limit()}", True),
+        lambda: (f"SELECT found, count(*) FROM ({select(f'({a_scalar()})::text AS found')}) x GROUP BY found", False),
+        lambda: (select(f"{writer.integer()} AS a, count(*)") + f" GROUP BY 1 HAVING count(*) > (SELECT count(*) + {choose.number(0, 2)} FROM voids)", False),
+        lambda: (f"{writer.select(keys)} WHERE {writer.integer()} = (SELECT max(n) FROM {choose.some('items', 'events', 'voids')})", False))()
+
+
+@reading("common table expressions")
+def _(choose, text):
+    items, events, people, visits = writers(text, choose, "items", "events", "people", "visits")
+    kept = choose.some("", "", " MATERIALIZED", " NOT MATERIALIZED")
+    depth, either = choose.number(1, 4), choose.some("UNION", "UNION ALL")
+    return choose.some(
+        lambda: (f"WITH a AS{kept} ({items.select('i.id, i.kind, i.n')}{items.where()}), b AS{kept} (SELECT kind, count(*) AS c FROM a GROUP BY kind) "
+                 "SELECT a.id, b.c FROM a JOIN b ON b.kind = a.kind", False),
+        lambda: (f"WITH a AS{kept} ({items.select('i.id, i.owner')}{items.where()}) SELECT p.name, (SELECT count(*) FROM a WHERE a.owner = p.name) "
+                 "FROM people p ORDER BY 2 DESC, 1", True),
+        lambda: (f"WITH a AS{kept} ({items.select('i.n')}{items.where()}), b AS ({events.select('e.n')}{events.where()}) "
+                 "SELECT (SELECT count(*) FROM a), (SELECT sum(n) FROM b), (SELECT count(*) FROM a JOIN b USING (n))", False),
+        lambda: (f"WITH RECURSIVE up (id, parent, depth) AS (SELECT i.id, i.parent, 0 FROM items i WHERE {items.condition()} {either} "
+                 f"SELECT i.id, i.parent, depth + 1 FROM items i JOIN up ON up.parent = i.id WHERE depth < {depth}) SELECT * FROM up", False),
+        lambda: (f"WITH RECURSIVE chain AS (SELECT p.name, boss, p.name AS path FROM people p WHERE {people.condition()} UNION ALL SELECT p.name, p.boss, "
+                 f"chain.path || '>' || p.name FROM people p JOIN chain ON p.boss = chain.name) SELECT path, length(path) FROM chain ORDER BY path "
+                 f'COLLATE "C"{items.limit()}', True),
+        lambda: ("WITH RECURSIVE down AS (SELECT id, kind FROM items i WHERE parent IS NULL UNION ALL SELECT i.id, i.kind FROM items i, down WHERE "
+                 "i.parent = down.id) SELECT kind, count(*) FROM down GROUP BY kind", False),
+        lambda: (f"WITH RECURSIVE t (n) AS (VALUES (1) {either} SELECT n + 1 FROM t WHERE n < {depth + 3}) SELECT t.n, count(e.no) FROM t LEFT JOIN "
+                 f"events e ON e.n = t.n AND {events.condition()} GROUP BY t.n ORDER BY 1", True),
+        lambda: (f"WITH RECURSIVE tree AS (SELECT id, parent FROM items WHERE id = {items.constant('bigint')} UNION ALL SELECT c.id, c.parent FROM items c "
+                 f"JOIN tree t ON c.parent = t.id) SEARCH {choose.some('DEPTH', 'BREADTH')} FIRST BY id SET place CYCLE id SET looped USING path "
+                 "SELECT id, parent, looped FROM tree ORDER BY id", True),
+        lambda: (f"WITH items AS (SELECT id, kind FROM items WHERE id > {items.constant('bigint')}) SELECT kind, count(*) FROM items GROUP BY kind", False),
+        lambda: ("WITH people AS (SELECT 1 AS name) SELECT * FROM people, (WITH people AS (SELECT 2 AS n) SELECT * FROM people) x", False),
+        lambda: (f"WITH daily AS{kept} (SELECT v.who, sum(v.spent) AS spent FROM visits v{visits.where()} GROUP BY v.who), rich AS (SELECT name FROM "
+                 f"people p WHERE {people.condition()}) SELECT who, spent FROM daily WHERE who IN (SELECT name FROM rich) ORDER BY spent DESC, who", True),
+        lambda: (f"SELECT * FROM (WITH x AS{kept} (SELECT max(i.n) AS m FROM items i{items.where()}) SELECT m FROM x UNION ALL SELECT m + 1 FROM x) y", False),
+        lambda: (f"WITH x AS{kept} (SELECT * FROM people WHERE name = {people.constant('text')}) SELECT count(*) FROM items WHERE owner IN (SELECT name "
+                 "FROM x)", False))()
+
+
+@reading("keys in odd places")
+def _(choose, text):
+    """What pins a part of a statement does not pin the rest."""
+    a, b, name = text.value(choose.number(1, 44)), text.value(choose.number(1, 44)), text.value(choose.some(*NAMED), "text")
+    return choose.some(
+        f"SELECT id FROM items WHERE id = {a} UNION ALL SELECT item FROM people", f"SELECT id FROM items UNION SELECT id FROM items WHERE id = {a}",
+        f"SELECT count(*) FROM items WHERE EXISTS (SELECT 1 FROM events WHERE item_id = {a})",
+        f"SELECT id, (SELECT max(n) FROM items WHERE id = {a}) FROM items", f"SELECT count(*) FILTER (WHERE id = {a}), count(*) FROM items",
+        f"SELECT sum(CASE WHEN id = {a} THEN n ELSE 1 END) FROM items", f"SELECT kind, CASE WHEN id = {a} THEN 1 END FROM items",
+        f"SELECT i.id, e.no FROM items i LEFT JOIN events e ON e.item_id = i.id AND i.id = {a}",
+        f"SELECT i.id, e.no FROM items i RIGHT JOIN events e ON e.item_id = i.id AND e.item_id = {a}",
+        f"SELECT i.id, p.name FROM items i FULL JOIN people p ON p.name = i.owner AND i.id = {a}",
+        f"SELECT sum(n), count(*) FROM items WHERE id IN ({a}, {b})", f"SELECT avg(price) FROM items WHERE id IN ({a}, {b}, 3)",
+        f"SELECT min(kind) FROM items WHERE id = {a} OR kind = 'a'", f"SELECT count(*) FROM items WHERE NOT id = {a}",
+        f"SELECT count(*) FROM items WHERE (id = {a}) IS NOT TRUE", f"SELECT count(*) OVER (), id FROM items WHERE id IN ({a}, {b})",
+        f"SELECT count(*) OVER () FROM items LIMIT 2", "SELECT 1 FROM items LIMIT 3", "SELECT 'x' FROM items OFFSET 38",
+        "SELECT count(*) FROM (SELECT * FROM items LIMIT 5) few", f"SELECT kind, count(*) FROM items GROUP BY kind ORDER BY 2 DESC, 1 LIMIT 2",
+        f"SELECT count(*) FROM items i JOIN people p ON p.item = i.id WHERE i.id = {a}", f"SELECT * FROM visits v, people p WHERE v.who = p.name AND p.name = {name}",
+        f"SELECT * FROM people p, items i WHERE p.name = {name} AND i.id = {a}", f"SELECT count(*) FROM people WHERE name = {name} OR boss = {name}",
+        f"SELECT name FROM people WHERE name IN (SELECT owner FROM items WHERE id = {a})",
+        f"SELECT name FROM people WHERE (SELECT n FROM items WHERE id = {a}) > 0", f"WITH x AS (SELECT * FROM items WHERE id = {a}) SELECT count(*) FROM items, x",
+        f"SELECT id FROM items WHERE id = {a} INTERSECT SELECT item FROM visits", f"SELECT item FROM visits EXCEPT SELECT id FROM items WHERE id = {a}",
+        f"SELECT x.id FROM items x WHERE x.id > ALL (SELECT item_id FROM events WHERE item_id = {a})", f"SELECT max(n) FROM items HAVING max(id) = {a}",
+        f"SELECT id FROM items GROUP BY id HAVING id = {a}", f"SELECT count(*) FROM items GROUP BY id = {a}", f"SELECT DISTINCT id = {a} FROM items",
+        f"SELECT id = {a} AS hit, count(*) FROM items GROUP BY hit", f"SELECT id FROM items ORDER BY id = {a} DESC, id LIMIT 1",
+        f"SELECT rank() OVER (PARTITION BY id = {a} ORDER BY n), n FROM items", f"SELECT (SELECT count(*) FROM events e WHERE e.item_id = i.parent) FROM items i WHERE i.id = {a}",
+        f"SELECT count(*) FROM items i WHERE i.parent = {a}", f"VALUES ((SELECT count(*) FROM items)), ({a})", f"SELECT (SELECT count(*) FROM items), {a}",
+        f"SELECT EXISTS (SELECT 1 FROM items WHERE n = {a})", f"SELECT {a} IN (SELECT id FROM items), {name} = ANY (SELECT name FROM people)",
+        "TABLE items", "TABLE visits ORDER BY day, no LIMIT 3", f"SELECT FROM items WHERE n > {a}", "SELECT count(*) FROM ONLY items",
+        f"SELECT count(*) FROM visits WHERE day = date '2024-01-09' OR day > '2024-01-16'",
+        "SELECT day, count(*), sum(spent) FROM visits WHERE day BETWEEN '2024-01-05' AND '2024-01-10' GROUP BY day"), False
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+@reading("windows")
+def _(choose, text):
+    writer = Writer(choose, any_source(choose, text), text)
+    keys = ", ".join(writer.source.keys)
+    select = lambda listed: writer.select(listed) + writer.where()  # noqa: E731
+    one = writer.windowed
+    group = writer.expression(choose.some(*writer.kinds("text", "int", "mood", "date", "bool")))
+    partition = choose.some("", f"PARTITION BY {writer.anything()} ")
+    # The table's own WITH may not stand inside parentheses.
+    inside = not writer.source.prefix
+    return choose.some(
+        lambda: (select(", ".join([keys, *(one() for _ in range(choose.number(1, 3)))])), False),
+        lambda: (select(", ".join([keys, *(one() for _ in range(choose.number(1, 3)))])), False),
+        lambda: (select(f"{keys}, {one()} AS w") + writer.order() + writer.limit(), True),
+        lambda: (select(", ".join([keys, *(one(choose.some("w", "w", "(w ROWS 1 PRECEDING)")) for _ in range(choose.number(1, 3)))]))
+                 + f" WINDOW w AS ({partition}ORDER BY {writer.total()})", False),
+        lambda: (select(", ".join([keys, one("(w ORDER BY " + writer.total() + ")"), one("(w ORDER BY " + writer.total() + ")")]))
+                 + f" WINDOW w AS ({partition})", False),
+        lambda: (f"SELECT * FROM ({select(f'{keys}, row_number() OVER ({partition}ORDER BY {writer.total()}) AS place')}) best WHERE place <= "
+                 f"{writer.constant('int')}" if inside else select(f"{keys}, {one()}"), False),
+        lambda: (select(f"{group}, count(*), " + choose.some(
+            "sum(count(*)) OVER ()", f"rank() OVER (ORDER BY count(*) DESC, {group})", f"sum(sum({writer.integer()})) OVER (ORDER BY {group})",
+            f"lag(count(*)) OVER (ORDER BY {group} DESC)", "count(*) OVER ()", "100 * count(*) / sum(count(*)) OVER ()"))
+                 + f" GROUP BY {group} ORDER BY {group}{writer.limit()}", True),
+        lambda: (select(keys) + f" ORDER BY {one()}{writer.direction()}, {keys}{writer.limit()}", True),
+        lambda: (f"SELECT w, count(*) FROM ({select(f'({one()})::text AS w')}) x GROUP BY w" if inside else select(f"{keys}, {one()}"), False),
+        lambda: (select(choose.some("count(*) OVER () AS all_of_them", "sum(1) OVER ()", "DISTINCT count(*) OVER ()", "1 + count(*) OVER ()"))
+                 + choose.some("", " LIMIT 3", f" LIMIT {writer.constant('bigint')}"), False))()
+
+
+# --- collations -----------------------------------------------------------------------------------
+
+
+@reading("collations")
+def _(choose, text):
+    name = choose.some("items", "items", "people", "events")
+    writer = Writer(choose, table(name, LETTERS[name]), text)
+    kind = choose.some(*writer.kinds("text", "dictionary", "char", "mood", "citext"))
+    column, keys = writer.column(kind), ", ".join(writer.source.keys)
+    collation = f" COLLATE {choose.some(*QUOTED_COLLATIONS)}" if kind != "mood" and choose.chance(0.5) else ""
+    order = choose.some(column, column, column, f"{column}::text", f"lower({column}::text)", f"upper({column}::text)") + collation
+    # Of values that are equal as they are compared, any may stand for all.
+    loose = kind == "citext" or "folded" in collation
+    shown = f"upper({column}::text)" if loose else column
+    direction = writer.direction()
+    constant = choose.some("'Happy'", "'angry'") if kind == "mood" else choose.some("'e'", "'Z'", "'ä'", "'bob'", writer.constant("text"))
+    compared = choose.some("<", "<=", "=", ">=", ">", "<>")
+    select = lambda listed: writer.select(listed) + writer.where()  # noqa: E731
+    comma, c = "','", '"C"'
+    return choose.some(
+        lambda: (f"{select(f'{keys}, {column}')} ORDER BY {order}{direction}, {keys}{writer.limit()}", True),
+        lambda: (f"{select(keys)} ORDER BY {order}{direction}, {writer.total(1)}{writer.limit()}", True),
+        lambda: (select(", ".join(f"upper({each}({column}{collation})::text)" for each in ("min", "max"))), True),
+        lambda: (select(f"{writer.integer()}, min({column})" + (" IS NULL" if loose else "")) + " GROUP BY 1 ORDER BY 1", True),
+        lambda: (f"{select(f'{shown}, count(*)')} GROUP BY {column} ORDER BY {column}{direction}{writer.limit()}", True),
+        lambda: (f"{select('count(*)')} GROUP BY {column}{collation} ORDER BY {column}{collation}{direction}", True),
+        lambda: (f"{select(f'count(DISTINCT {column}{collation}), count(DISTINCT lower({column}::text))')}", True),
+        lambda: (f"{select(f'DISTINCT {shown}')} ORDER BY 1{direction}{writer.limit()}", True),
+        lambda: (f"{select(f'DISTINCT {column}')} ORDER BY {column}{direction}{writer.limit()}" if not loose else select(f"count(DISTINCT {column})"), True),
+        lambda: (f"{writer.select(keys)} WHERE {column}{collation} {compared} {constant}", False),
+        lambda: (f"{writer.select(keys)} WHERE {column}{collation} BETWEEN {constant} AND {constant}", False),
+        lambda: (select(f"string_agg({column}::text, {comma} ORDER BY {order}, {keys})"), True),
+        lambda: (select(f"{keys}, rank() OVER (ORDER BY {order}{direction}), max({shown}) OVER ({choose.some('', 'ORDER BY ' + keys)})"), False),
+        lambda: (f"{select(f'DISTINCT ON ({order}) {keys}')} ORDER BY {order}, {keys}", True),
+        lambda: (f"{writer.select('count(*)')} JOIN people q ON q.name{collation} = {column}::text", False),
+        lambda: (f"SELECT c::text AS shown FROM (SELECT {column}{collation} AS c FROM {writer.source.text}) s ORDER BY c, c::text COLLATE {c}", True),
+        lambda: (f"SELECT count(*) FROM (SELECT {column}{collation} FROM {writer.source.text} {choose.some('UNION', 'INTERSECT', 'EXCEPT')} "
+                 f"SELECT {'nick' if kind == 'citext' else 'mood' if kind == 'mood' else 'name'} FROM people) s", False))()
+
+
+# --- reads among other statements -----------------------------------------------------------------
+
+
+def some_read(choose):
+    return choose.some(*READS)(choose)
+
+
+@statement_class("reads in transactions", reads=True, weight=5)
+def _(choose):
+    """They see what the transaction has written; ends with ROLLBACK, so nothing stays."""
+    key, name = str(choose.number(1, 40)), choose.some(*NAMED)
+    begin = choose.some("BEGIN", "BEGIN", "BEGIN", "BEGIN READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE")
+    writes = [
+        lambda _: Step("UPDATE items SET n = coalesce(n, 0) + 1, kind = 'new' WHERE id = $1", [Value(key, "bigint")]),
+        lambda _: Step("DELETE FROM people WHERE name = $1", [Value(name, "text")]),
+        lambda _: Step(f"INSERT INTO visits VALUES ('2024-01-{choose.number(1, 20):02}', 900, 'eve', {key}, 7, 1.25) ON CONFLICT DO NOTHING"),
+        lambda _: Step("DELETE FROM events WHERE n = 2"), lambda _: Step("UPDATE grades SET weight = 5 WHERE mood = 'ok'")]
+    steps = [Step(begin)]
+    for _ in range(choose.number(1, 4)):
+        steps.append(choose.some(
+            lambda: some_read(choose), lambda: choose.some(*(writes if "ONLY" not in begin or choose.chance(0.2) else READS))(choose),
+            lambda: Step("SAVEPOINT a" if Step("SAVEPOINT a") not in steps else "ROLLBACK TO a"))())
+    return [*steps, some_read(choose), Step("ROLLBACK"), some_read(choose)]
+
+
+@statement_class("reads under settings", reads=True, weight=3)
+def _(choose):
+    name, value = choose.some(
+        ("datestyle", "'SQL, DMY'"), ("timezone", "'Asia/Kolkata'"), ("timezone", "'America/New_York'"), ("extra_float_digits", "0"),
+        ("bytea_output", "escape"), ("intervalstyle", "iso_8601"), ("search_path", "pristine"), ("search_path", "pristine, public"),
+        ("statement_timeout", "'30s'"), ("default_transaction_read_only", "on"), ("default_transaction_isolation", "'repeatable read'"),
+        ("array_nulls", "on"), ("work_mem", "'64kB'"), ("enable_hashjoin", "off"), ("xmloption", "content"))
+    text = Text()
+    (items,) = writers(text, choose, "items")
+    own = step(text, f"SELECT date_trunc('day', i.seen), count(*), min(i.seen), max(i.at), max(i.span), sum(i.f), max(i.day) FROM items i{items.where()} "
+               "GROUP BY 1", False)
+    return [Step(f"SET {name} = {value}"), choose.some(own, some_read(choose)), some_read(choose), own]

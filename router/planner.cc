@@ -109,6 +109,9 @@ class Planner {
 
   Status plan_query(const SqlStatement& statement) {
     Status planned = plan_as_it_is(statement);
+    if (planned && !request_.merge_because.empty()) {
+      planned = refusal(std::string(request_.merge_because), "Give the shard key.");
+    }
     const bool one_shard = planned && plan_.kind == RouteKind::kOneShard;
     // A key that is left to its default is made for each row.
     const bool refused = !planned && (planned.error().code == sqlstate::kFeatureNotSupported ||

@@ -22,6 +22,8 @@ struct PlanRequest {
   const SearchPath* search_path = nullptr;
   // A hint will say where it runs (router/hint_plan.h).
   bool hinted = false;
+  // Not empty: another plan of this SELECT has failed for that reason; it is for the merge node.
+  std::string_view merge_because = {};
 };
 
 // The rule above all: the plan's result is what one server holding all the data would return, or

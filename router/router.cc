@@ -437,6 +437,21 @@ class Router::Impl {
     return shard ? *shard : std::nullopt;
   }
 
+  Result<Route> route_to_merge_node(std::string_view statement,
+                                    std::span<const std::uint32_t> types, std::string_view why,
+                                    const RouterSession& session) {
+    if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    PlanRequest request{statement, {types.begin(), types.end()}, 0, path_of(session), false, why};
+    auto data = plan_statement(*topology_, request);
+    if (!data) return data.error();
+    if (!data->merge_node) return refusal(std::string(why), "Give the shard key.");
+    Route route;
+    route.kind = RouteKind::kMergeNode;
+    route.shards = topology_->all_shards;
+    route.merge_node = std::move(data->merge_node);
+    return route;
+  }
+
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session) {
     if (!is_current(plan, session)) {
@@ -641,6 +656,12 @@ bool Router::is_current(const StatementPlan& plan, const RouterSession& session)
 Result<Route> Router::bind(const StatementPlan& plan, std::span<const BoundValue> values,
                            const RouterSession& session) {
   return impl_->bind(plan, values, session);
+}
+
+Result<Route> Router::route_to_merge_node(std::string_view statement,
+                                          std::span<const std::uint32_t> types,
+                                          std::string_view why, const RouterSession& session) {
+  return impl_->route_to_merge_node(statement, types, why, session);
 }
 
 std::optional<ShardId> Router::home_of(const StatementPlan& plan, const RouterSession& session) {

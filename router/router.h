@@ -170,6 +170,12 @@ class Router {
   Result<Route> bind(const StatementPlan& plan, std::span<const BoundValue> values,
                      const RouterSession& session = {});
 
+  // Of a SELECT whose rows have turned out to have no order known here (`why`): the same at the
+  // merge node. `types`: of its parameters.
+  Result<Route> route_to_merge_node(std::string_view statement,
+                                    std::span<const std::uint32_t> types, std::string_view why,
+                                    const RouterSession& session = {});
+
   // The one shard that can describe the statement before its values are known: that of its
   // unsharded tables (such as a tenant's), or the one a hint names.
   std::optional<ShardId> home_of(const StatementPlan& plan, const RouterSession& session = {});

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "protocol/row_value.h"
 #include "router/builtin.h"
 #include "router/refusal.h"
 
@@ -37,6 +38,7 @@ class SortPlanner {
       const SortItem& item = query_.order[i];
       key->descending = item.descending;
       key->nulls_first = item.nulls_first.value_or(item.descending);
+      if (const Status known = check_order(*key, item.value); !known) return known.error();
       plan_.merge.keys.push_back(std::move(*key));
     }
     plan_.merge.hidden_columns = static_cast<std::uint16_t>(plan_.hidden.size());
@@ -44,6 +46,25 @@ class SortPlanner {
   }
 
  private:
+  // Of a column whose type is known: has it an order that is known here? (What other types turn out
+  // to be, the merger sees.)
+  Status check_order(const SortKey& key, const Expr& written) const {
+    const Expr* value = &written;
+    if (key.where == SortKey::Where::kVisible) {
+      if (key.index >= std::min(first_star_, query_.targets.size())) return Ok{};
+      value = &*query_.targets[key.index].value;
+    } else if (key.where == SortKey::Where::kNamedOrHidden) {
+      return Ok{};
+    }
+    const Column* column = is_plain_column(*value) ? catalog_column(*value) : nullptr;
+    if (column == nullptr || column->type_oid == 0) return Ok{};
+    const auto type = value_type_of(column->type_oid);
+    if (type && (*type != ValueType::kText || key.bytewise)) return Ok{};
+    return refusal("ORDER BY over several shards cannot merge the column " + quoted(column->name) +
+                       (type ? " under its collation" : ", whose type has no order known here"),
+                   "Write ORDER BY column COLLATE \"C\", or give the shard key.");
+  }
+
   Result<SortKey> key_of(std::size_t index) {
     const SortItem& item = query_.order[index];
     const Expr& value = item.value;

@@ -381,6 +381,8 @@ void FanOut::start_merge() {
   auto merger = RowMerger::create(plan_.merge, window, sources_.front().description,
                                   plan_.result_formats ? &formats : nullptr, sources_.size());
   if (!merger) {
+    unmergeable_ = plan_.may_be_unmergeable && !failed_ &&
+                   merger.error().code == sqlstate::kFeatureNotSupported;
     set_failed(merger.error(), nullptr);
     return;
   }
@@ -500,6 +502,8 @@ void FanOut::set_failed(Error error, Source* culprit) {
   // What the others are still doing is for nothing.
   for (Source& source : sources_) {
     if (&source == culprit || source.finished || !source.asked || !source.backend) continue;
+    // A canceled statement would end the transaction; what is left of its rows is passed over.
+    if (unmergeable_ && source.backend->transaction != TransactionStatus::kIdle) continue;
     if (plan_.use != FanOutPlan::Use::kCommand) {
       session_.worker().cancel_on_server(*source.backend);
     }

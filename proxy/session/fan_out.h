@@ -67,6 +67,8 @@ struct FanOutPlan {
   bool by_link = false;
   // kSum that does not stream: more of RETURNING than that is an error; 0: no limit.
   std::size_t most_bytes = 0;
+  // kMerge: if rows turn out to be unmergeable(), shards in a transaction are not disturbed.
+  bool may_be_unmergeable = false;
   // kSum: the reply's command; empty: the servers' own.
   std::string_view tag;
   // The client's Execute asks for no more rows than that; 0: for all.
@@ -103,6 +105,8 @@ class FanOut final : public BackendDriver {
   // The same as a message for the client: with all that the shard said, such as the constraint.
   std::string error_response() const;
   bool failed() const { return failed_; }
+  // It failed because nothing here knows the order of its rows; the client has been told nothing.
+  bool unmergeable() const { return unmergeable_; }
   // The connection to a shard is gone: a transaction there is lost.
   bool broken() const { return broken_; }
   std::uint64_t rows() const { return rows_; }
@@ -172,6 +176,7 @@ class FanOut final : public BackendDriver {
   bool slow_ = false;
   bool failed_ = false;
   bool broken_ = false;
+  bool unmergeable_ = false;
   bool done_ = false;
   Error error_;
   std::string error_fields_;  // as error_'s shard sent them; empty if it is our own

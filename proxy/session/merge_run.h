@@ -47,4 +47,17 @@ struct MergeRun {
   FanOutPlan asked;
 };
 
+// A SELECT on several shards whose rows may turn out to have no order known here: what it takes to
+// begin anew at the merge node.
+struct MergeInstead {
+  std::string sql;
+  std::uint32_t effects = 0;
+  std::string why;
+  bool due = false;  // it has come to that
+  // By the extended protocol.
+  StatementPtr prepared;
+  std::string bind;  // the client's Bind
+  FanOutPlan asked;
+};
+
 }  // namespace pgshunt

@@ -810,6 +810,20 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   plan.result_formats = std::move(formats);
   plan.clients_text = !route->fixes_moment;
 
+  if (route->kind == RouteKind::kScatter && !plan.merge.keys.empty() && route->hint == nullptr) {
+    plan.may_be_unmergeable = true;
+    MergeInstead& instead = merge_instead_.emplace();
+    instead.sql = prepared->text;
+    instead.effects = prepared->effect.effects;
+    instead.prepared = prepared;
+    instead.bind.append(2, '\0').append(bind->after_names);
+    instead.asked.preface = plan.preface;
+    instead.asked.describe = plan.describe;
+    instead.asked.max_rows = plan.max_rows;
+    std::string& without_hidden = instead.asked.result_formats.emplace(2, '\0');
+    store_be16(without_hidden.data(), static_cast<std::uint16_t>(count));
+    without_hidden.append(asked);
+  }
   if (selects) {
     open_select(std::move(plan));
     return Verdict::kTaken;

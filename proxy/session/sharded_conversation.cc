@@ -93,6 +93,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
   if (insert_select_ && !fan_out_ && !commit_) continue_insert_select();
   if (insert_select_) return 0;
+  if (merge_instead_ && merge_instead_->due && !merge_instead()) return 0;
   while (script_ && !under_way()) {
     if (keys_.waiting()) return 0;
     const std::size_t step = script_->next;
@@ -276,7 +277,8 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
   if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard) {
-    return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql);
+    return run_everywhere(*route, route->sql.empty() ? statement.text : route->sql, statement.text,
+                          statement.effects);
   }
   if (route->kind == RouteKind::kWriteShards && route->alike != Alike::kNo) {
     return command_on_shards(*route, header, frame, statement.text);
@@ -385,7 +387,9 @@ ShardedConversation::Verdict ShardedConversation::run_on_shard(ShardId shard,
 }
 
 ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& route,
-                                                                 std::string_view sql) {
+                                                                 std::string_view sql,
+                                                                 std::string_view statement,
+                                                                 std::uint32_t effects) {
   const bool writes = route.kind == RouteKind::kEveryShard;
   const std::vector<ShardId> shards(route.shards.begin(), route.shards.end());
   FanOutPlan plan;
@@ -403,6 +407,12 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
   if (writes) begin_write_everywhere(links, route.write_lock);
+  if (route.kind == RouteKind::kScatter && !plan.merge.keys.empty() && route.hint == nullptr) {
+    plan.may_be_unmergeable = true;
+    merge_instead_.emplace();
+    merge_instead_->sql = statement;
+    merge_instead_->effects = effects;
+  }
   plan.clients_text = !fixes_moment;
   if (fixes_moment) tell_moment(links);
   begin_fan_out(std::move(links), std::move(plan), text);
@@ -517,7 +527,8 @@ void ShardedConversation::fail_waiting(const Error& error) {
   fitness_since_ = {};
   keys_.drop();
   stop_waiting_for_ids();
-  if (script_ || insert_select_) {
+  if (script_ || insert_select_ || merge_instead_) {
+    merge_instead_.reset();
     refuse(error);
     return;
   }

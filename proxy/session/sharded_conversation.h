@@ -93,7 +93,9 @@ class ShardedConversation final : public Conversation,
   // `only`: what has been read of the frame, if it is a query of one statement.
   Verdict run_on_shard(ShardId shard, const FrameHeader& header, std::string_view frame,
                        const StatementEffects* only = nullptr);
-  Verdict run_everywhere(const Route& route, std::string_view sql);
+  // `statement`: as the client wrote it.
+  Verdict run_everywhere(const Route& route, std::string_view sql, std::string_view statement,
+                         std::uint32_t effects);
   Verdict control_transaction(const StatementEffects& statement);
   Verdict tell_transaction(std::string_view sql, std::string_view tag);
   Verdict say_to_transaction(const StatementEffects& statement);
@@ -237,6 +239,7 @@ class ShardedConversation final : public Conversation,
                                        const BindView* bind, const Statement* prepared);
   bool may_be_by_groups(const MergeNodePlan& plan, const BindView* bind, const Statement* prepared);
   Verdict select_at_merge_node(const Route& route, std::uint32_t effects);
+  bool merge_instead();
   void begin_merge(FanOutPlan asked);
   void ask_for_shapes();
   void make_tables();
@@ -323,7 +326,9 @@ class ShardedConversation final : public Conversation,
   void begin_commit(const std::vector<ServerLink*>& links, bool all_wrote, bool first_last);
 
   // Servers are at work for the client, or will be again before it is its turn.
-  bool under_way() const { return running_ || fan_out_ || copy_ || commit_ || insert_select_; }
+  bool under_way() const {
+    return running_ || fan_out_ || copy_ || commit_ || insert_select_ || merge_instead_;
+  }
   std::vector<ServerLink*> enlisted_links();
   // Good until the next call.
   const RouterSession& router_session();
@@ -369,6 +374,7 @@ class ShardedConversation final : public Conversation,
   std::optional<Move> move_;      // the rows fan_out_ is about
   std::unique_ptr<InsertSelectRun> insert_select_;
   std::unique_ptr<MergeRun> merge_run_;
+  std::optional<MergeInstead> merge_instead_;
   std::optional<Analysis> analysis_;
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does

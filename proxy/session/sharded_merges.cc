@@ -232,6 +232,31 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
   return std::nullopt;
 }
 
+// Rows could not be merged. False: servers have to be waited for.
+bool ShardedConversation::merge_instead() {
+  MergeInstead instead = std::move(*merge_instead_);
+  merge_instead_.reset();
+  instead.due = true;
+  const std::vector<std::uint32_t> none;
+  const auto route =
+      router_.route_to_merge_node(instead.sql, instead.prepared ? instead.prepared->types : none,
+                                  instead.why, router_session());
+  if (!route) {
+    refuse(route.error());
+    return true;
+  }
+  std::optional<BindView> bind;
+  if (instead.prepared) bind = *decode_bind(instead.bind);
+  const auto verdict =
+      prepare_merge(*route, instead.effects, bind ? &*bind : nullptr, instead.prepared.get());
+  if (verdict == Verdict::kWait) {
+    merge_instead_ = std::move(instead);
+    return false;
+  }
+  if (!verdict) begin_merge(std::move(instead.asked));
+  return true;
+}
+
 // A simple query.
 ShardedConversation::Verdict ShardedConversation::select_at_merge_node(const Route& route,
                                                                        std::uint32_t effects) {

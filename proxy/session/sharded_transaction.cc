@@ -261,6 +261,12 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const std::size_t shards_done = fan_out.shards_done();
   const bool broken = fan_out.broken();
   worker_.bury(std::move(finished));
+  if (merge_instead_ && fan_out.unmergeable() && !broken) {
+    merge_instead_->why = error.message;
+    if (!merge_instead()) session_.resume();
+    return;
+  }
+  merge_instead_.reset();
 
   if (broken && transaction_.open()) {
     session_.close_with(error);

@@ -144,16 +144,20 @@ class Partial : public ::testing::Test {
 };
 
 TEST_F(Partial, ShardsSayWhatIsPutTogether) {
-  const auto [shards, node] =
-      texts("SELECT country, count(*), avg(id) + 1 AS a FROM users u WHERE name > 'x' GROUP BY u.country "
-            "HAVING sum(id) > 5 ORDER BY country LIMIT 3;");
-  EXPECT_EQ(shards,
-            "SELECT u.country AS \"pgshunt.g1\", count(*) AS \"pgshunt.p1\", sum(id) AS \"pgshunt.p2\", "
-            "count(id) AS \"pgshunt.p3\" FROM users u WHERE name > 'x' GROUP BY 1");
+  const auto [shards, node] = texts(
+      "SELECT country, count(*), avg(id) + 1 AS a FROM users u WHERE name > 'x' GROUP BY u.country "
+      "HAVING sum(id) > 5 ORDER BY country LIMIT 3;");
+  EXPECT_EQ(
+      shards,
+      "SELECT u.country AS \"pgshunt.g1\", count(*) AS \"pgshunt.p1\", sum(id) AS \"pgshunt.p2\", "
+      "count(id) AS \"pgshunt.p3\" FROM users u WHERE name > 'x' GROUP BY 1");
   EXPECT_EQ(node,
-            "SELECT \"pgshunt.g1\"  AS \"country\", coalesce(pg_catalog.sum(\"pgshunt.p1\"), 0)::pg_catalog.int8  AS "
-            "\"count\", (pg_catalog.sum(\"pgshunt.p2\") / nullif(pg_catalog.sum(\"pgshunt.p3\"), 0)) + 1 AS a  FROM "
-            "pg_temp.\"pgshunt.1\" GROUP BY \"pgshunt.g1\" HAVING pg_catalog.sum(\"pgshunt.p2\") > 5 ORDER BY "
+            "SELECT \"pgshunt.g1\"  AS \"country\", coalesce(pg_catalog.sum(\"pgshunt.p1\"), "
+            "0)::pg_catalog.int8  AS "
+            "\"count\", (pg_catalog.sum(\"pgshunt.p2\") / nullif(pg_catalog.sum(\"pgshunt.p3\"), "
+            "0)) + 1 AS a  FROM "
+            "pg_temp.\"pgshunt.1\" GROUP BY \"pgshunt.g1\" HAVING pg_catalog.sum(\"pgshunt.p2\") > "
+            "5 ORDER BY "
             "\"pgshunt.g1\" LIMIT 3 ");
 }
 
@@ -161,11 +165,13 @@ TEST_F(Partial, GroupsAreFoundByNumberNameAndExpression) {
   for (const char* sql : {"SELECT lower(name) AS low, max(id) FROM users GROUP BY 1",
                           "SELECT lower(name) AS low, max(id) FROM users GROUP BY low",
                           "SELECT lower(name) AS low, max(id) FROM users GROUP BY lower(name)"}) {
-    EXPECT_EQ(texts(sql).first,
-              "SELECT lower(name) AS \"pgshunt.g1\", max(id) AS \"pgshunt.p1\" FROM users GROUP BY 1")
+    EXPECT_EQ(
+        texts(sql).first,
+        "SELECT lower(name) AS \"pgshunt.g1\", max(id) AS \"pgshunt.p1\" FROM users GROUP BY 1")
         << sql;
     EXPECT_EQ(texts(sql).second,
-              "SELECT \"pgshunt.g1\" AS low , max(\"pgshunt.p1\")  AS \"max\" FROM pg_temp.\"pgshunt.1\" GROUP BY "
+              "SELECT \"pgshunt.g1\" AS low , max(\"pgshunt.p1\")  AS \"max\" FROM "
+              "pg_temp.\"pgshunt.1\" GROUP BY "
               "\"pgshunt.g1\" ")
         << sql;
   }
@@ -175,11 +181,13 @@ TEST_F(Partial, WhatCannotBePutTogetherIsLeftAlone) {
   for (const char* sql :
        {"SELECT count(DISTINCT name) FROM users", "SELECT string_agg(name, ',') FROM users",
         "SELECT stddev(id) FROM users", "SELECT count(*) FROM users GROUP BY ROLLUP (name)",
-        "SELECT name, count(*) FROM users GROUP BY id", "SELECT count(*) FROM users u JOIN posts p ON u.name = p.body",
-        "SELECT count(*) FROM countries LEFT JOIN users ON code = country", "SELECT count(my_function(id)) FROM users",
-        "SELECT max(id) OVER () FROM users", "SELECT array_agg(name ORDER BY id) FROM users",
-        "SELECT count(*), (SELECT max(id) FROM users) FROM users", "SELECT count(*) FROM users, now()",
-        "SELECT (count(*))::text::int FROM users"}) {
+        "SELECT name, count(*) FROM users GROUP BY id",
+        "SELECT count(*) FROM users u JOIN posts p ON u.name = p.body",
+        "SELECT count(*) FROM countries LEFT JOIN users ON code = country",
+        "SELECT count(my_function(id)) FROM users", "SELECT max(id) OVER () FROM users",
+        "SELECT array_agg(name ORDER BY id) FROM users",
+        "SELECT count(*), (SELECT max(id) FROM users) FROM users",
+        "SELECT count(*) FROM users, now()", "SELECT (count(*))::text::int FROM users"}) {
     EXPECT_EQ(texts(sql).first, "") << sql;
   }
 }

@@ -166,7 +166,7 @@ class MergeNodePlanner {
     if (level_.name(last) != name.name) return std::nullopt;
     const std::size_t before = *first - 1;
     if (*first > 0 &&
-        (level_.is_keyword(before, "table") || level_.is_keyword(before, "only") ||
+        (level_.is_keyword(before, "table") ||
          (level_.is_symbol(before, '(') && *first > 1 && level_.is_keyword(before - 1, "only")))) {
       return std::nullopt;
     }
@@ -197,7 +197,8 @@ class MergeNodePlanner {
     }
     out.relation = table != nullptr ? quoted_name(table->schema, table->name)
                                     : quoted_name(use.name->schema, use.name->name);
-    out.select += " FROM " + out.relation;
+    out.select += token > 0 && level_.is_keyword(token - 1, "only") ? " FROM ONLY " : " FROM ";
+    out.select += out.relation;
     out.select += " AS " + quoted_identifier(std::string(use.visible_name()));
     if (!reducible || table == nullptr || use.name->column_aliases) return out;
     for (const TextRange& range : level_.conditions(token)) {

@@ -112,7 +112,7 @@ TEST_F(MergeNode, ReferenceTablesAreThereUnlessTheTransactionHasWrittenThem) {
 TEST_F(MergeNode, IsNotForWhatIsOneServersOrWrites) {
   for (const char* sql :
        {"SELECT count(*) FROM users FOR UPDATE", "SELECT count(ctid) FROM users",
-        "SELECT count(*), nextval('s') FROM users", "SELECT count(*) FROM ONLY users",
+        "SELECT count(*), nextval('s') FROM users", "SELECT count(*) FROM ONLY (users)",
         "SELECT count(public.users.id) FROM users",
         "SELECT count(*), pg_relation_size('users') FROM users",
         "SELECT count(my_function(id)) FROM users",

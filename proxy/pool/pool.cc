@@ -60,17 +60,8 @@ Backend* Pool::lease(LeaseWaiter& waiter) {
       return backend;
     }
   }
-  waiter.pool_ = this;
   waiter.since_ = worker_.loop().now();
-  waiter.urgency_ = waiter.urgency();
-  LeaseWaiter* before = last_waiter_;
-  while (before && before->urgency_ < waiter.urgency_) before = before->previous_;
-  waiter.previous_ = before;
-  waiter.next_ = before ? before->next_ : first_waiter_;
-  (waiter.next_ ? waiter.next_->previous_ : last_waiter_) = &waiter;
-  (before ? before->next_ : first_waiter_) = &waiter;
-  ++waiter_count_;
-  gate_->enqueue({worker_.index(), waiter.urgency_});
+  queue(waiter, waiter.urgency());
   if (gate_->paused.load(std::memory_order_relaxed)) return nullptr;
 
   std::uint16_t other = 0;
@@ -83,6 +74,26 @@ Backend* Pool::lease(LeaseWaiter& waiter) {
   }
   open_for_waiters();
   return nullptr;
+}
+
+void Pool::queue(LeaseWaiter& waiter, Urgency urgency) {
+  waiter.pool_ = this;
+  waiter.urgency_ = urgency;
+  LeaseWaiter* before = last_waiter_;
+  while (before && before->urgency_ < urgency) before = before->previous_;
+  waiter.previous_ = before;
+  waiter.next_ = before ? before->next_ : first_waiter_;
+  (waiter.next_ ? waiter.next_->previous_ : last_waiter_) = &waiter;
+  (before ? before->next_ : first_waiter_) = &waiter;
+  ++waiter_count_;
+  gate_->enqueue({worker_.index(), urgency});
+}
+
+void Pool::serve_beyond_limits(LeaseWaiter& waiter) {
+  if (waiter.pool_ != this) return;
+  stop_waiting(waiter);
+  queue(waiter, std::max(waiter.urgency_, gate_->enough_to_open()));
+  open_for_waiters();
 }
 
 void Pool::stop_waiting(LeaseWaiter& waiter) {

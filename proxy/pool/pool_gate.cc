@@ -50,6 +50,12 @@ bool PoolGate::try_open(std::chrono::duration<double> waited, Urgency urgency) {
   return true;
 }
 
+Urgency PoolGate::enough_to_open() const {
+  const std::lock_guard lock(mutex_);
+  const std::uint32_t limit = extra_ + limits_.size;
+  return open_ < limit ? 0 : open_ - limit + 1;
+}
+
 bool PoolGate::surplus() const {
   if (!beyond_limits_.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(mutex_);

@@ -185,19 +185,22 @@ void Pool::make_available(Backend& backend) {
   }
   if (gate_->surplus()) return discard(backend, "beyond pool_size");
   if (gate_->waiting() == 0 || gate_->paused.load(std::memory_order_relaxed)) {
-    const bool pressed = gate_->database_budget().pressed() || gate_->user_budget().pressed();
-    if (pressed && gate_->waiting() == 0) {
-      gate_->database_budget().relieve();
-      gate_->user_budget().relieve();
-      discard(backend, "its place is needed by another pool");
-      return;
-    }
+    if (gives_way()) return discard(backend, "its place is needed by another pool");
     push_idle(backend);
     return;
   }
   // Somebody waits. Not served from here: the caller may be in the middle of its own work.
   push_idle(backend);
   worker_.defer([this] { hand_over_idle(); });
+}
+
+// May one server be closed for another pool, and does one want its place?
+bool Pool::gives_way() {
+  const bool pressed = gate_->database_budget().pressed() || gate_->user_budget().pressed();
+  if (!pressed || gate_->waiting() > 0) return false;
+  gate_->database_budget().relieve();
+  gate_->user_budget().relieve();
+  return true;
 }
 
 void Pool::hand_over_idle() {
@@ -551,6 +554,8 @@ void Pool::maintain() {
   }
   for (Backend* backend : leaving) discard(*backend, "idle or old");
   close_surplus();
+  const bool gave_way = !idle_.empty() && gives_way();
+  if (gave_way) discard(*idle_.front(), "its place is needed by another pool");
 
   std::vector<Backend*> silent;
   const Clock::duration patience = to_duration(config.server_connect_timeout);
@@ -565,7 +570,7 @@ void Pool::maintain() {
 
   if (now >= next_opening_ && !gate_->paused.load(std::memory_order_relaxed)) {
     if (gate_->waiting() > 0) open_for_waiters();
-    if (worker_.index() == 0 && gate_->try_open_minimum()) start_opening();
+    if (worker_.index() == 0 && !gave_way && gate_->try_open_minimum()) start_opening();
   }
   if (gate_->waiting() > 0) hand_over_idle();
 }

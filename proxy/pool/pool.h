@@ -171,6 +171,7 @@ class Pool final : public BackendDriver {
   void queue(LeaseWaiter& waiter, Urgency urgency);
   Backend* take_idle(const NameValuesPtr& wanted);
   void make_available(Backend& backend);
+  bool gives_way();
   void lend_to_first_waiter(Backend& backend);
   void send_to_worker(Backend& backend, std::uint16_t worker);
   void push_idle(Backend& backend);

@@ -70,7 +70,8 @@ bool PoolGate::too_many_open() const {
 bool PoolGate::try_open_minimum() {
   const std::lock_guard lock(mutex_);
   const std::uint32_t shared = open_ - extra_;
-  if (shared >= limits_.min_size || shared >= limits_.size || !take_budgets()) return false;
+  if (shared >= limits_.min_size || shared >= limits_.size) return false;
+  if (!database_->has_room() || !user_->has_room() || !take_budgets()) return false;
   ++open_;
   return true;
 }

@@ -26,6 +26,7 @@ class ConnectionBudget {
   explicit ConnectionBudget(std::uint32_t limit) : limit_(limit) {}
   bool try_take();
   void put_back();
+  bool has_room() const { return limit_ == 0 || open_ < limit_; }
   void set_limit(std::uint32_t limit) { limit_ = limit; }
   std::uint32_t open() const { return open_; }
   // Somebody went without: pools with idle servers nobody waits for should close one.
@@ -72,7 +73,7 @@ class PoolGate {
   Urgency enough_to_open() const;
   // More are open than whoever is first in line may have: one that becomes idle is to be closed.
   bool surplus() const;
-  // As try_open, but only up to the minimum.
+  // As try_open, but only up to the minimum, and nobody is pressed to make room for it.
   bool try_open_minimum();
   void closed();
   // One connection beyond the limits of this pool (not those of its database and user), for the

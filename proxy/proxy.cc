@@ -108,6 +108,11 @@ DeadlockDetector::Hooks Proxy::deadlock_hooks() {
       }
     });
   };
+  hooks.serve = [this](const SessionLocks& queued) {
+    workers_[queued.worker]->post([queued](Worker& worker) {
+      if (Session* session = worker.find_session(queued.id)) session->serve_beyond_limits(queued);
+    });
+  };
   return hooks;
 }
 

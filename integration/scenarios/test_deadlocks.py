@@ -73,8 +73,8 @@ class Client:
 def clients(proxy):
     made = []
 
-    def clients(count):
-        made.extend(Client(proxy) for _ in range(count))
+    def clients(count, of=proxy):
+        made.extend(Client(of) for _ in range(count))
         return made[-count:]
     yield clients
     for client in made:
@@ -199,6 +199,27 @@ def test_statements_of_several_shards(clients, servers, keys):
     assert younger.outcome() == "40P01"
     younger.connection.rollback()
     assert older.outcome() is None
+
+
+def test_who_holds_a_pools_servers_waits_for_one_who_waits_for_that_pool(make_proxy, clients, servers, keys):
+    small = make_proxy(transfers.config(servers, DATABASE, default_pool_size=1, deadlock_timeout=0.2,
+                                        query_wait_timeout=60, log_level="debug"))
+    owner, one, two = clients(3, small)
+    one.add(keys[1][0])
+    owner.add(keys[0][0])
+    one.begin_to_add(keys[0][0])  # by a second server of shard 0
+    wait_until(lambda: waiting(servers[0]) == 1)
+    owner.begin_to_add(keys[1][1])  # shard 1 has one server, which waits
+    assert owner.outcome() is None
+    assert one.waits()
+    two.begin_to_add(keys[1][0])  # waits for a server, holds none
+    owner.connection.commit()
+    assert one.outcome() is None
+    one.connection.commit()
+    assert two.outcome() is None
+    two.connection.commit()
+    wait_until(lambda: small.log_text().count(": beyond pool_size") == 2, 10, "what was opened beyond it is closed")
+    assert small.log_text().count("server_beyond_pool_size") == 1
 
 
 def test_copy(clients, servers, keys):

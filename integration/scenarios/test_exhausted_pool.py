@@ -196,6 +196,18 @@ def test_servers_of_a_user_over_all_databases(clients_of, keys):
     first.query("COMMIT")
 
 
+@pytest.mark.parametrize("keys", [{"max_db_connections": 2}, {"max_user_connections": 2}])
+def test_idle_servers_make_room_for_another_pool(clients_of, keys):
+    """At once, not when one of them is used again."""
+    client = clients_of(size=5, **keys)
+    first, second = hold(client()), hold(client())
+    first.query("COMMIT")
+    second.query("COMMIT")
+    other = client(user="other") if "max_db_connections" in keys else client("second")
+    assert other.value("SELECT 1") == "1"
+    assert first.value("SELECT 1") == "1"
+
+
 @pytest.mark.parametrize("keys", [{"size": 2}, {"database": {"pool_size": 2}},
                                   {"users": {"app": {"pool_size": 2}}}])
 def test_the_size_of_a_pool(clients_of, keys):

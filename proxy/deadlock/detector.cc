@@ -122,11 +122,23 @@ void DeadlockDetector::look_at(const std::string& name) {
   if (!sessions) return;
   const std::vector<LockWait> waits = waits_of(*snapshot, *database, *sessions);
   const auto deadlock = find_deadlock(*sessions, waits);
-  if (!deadlock) return;
+  const std::vector<std::size_t> held_up = find_held_up(*sessions, waits);
+  if (!deadlock && held_up.empty()) return;
 
   const auto sessions_again = sessions_of(name);
   if (!sessions_again) return;
   const std::vector<LockWait> waits_again = waits_of(*snapshot, *database, *sessions_again);
+  if (!deadlock) {
+    std::vector<SessionLocks> queued;
+    for (const std::size_t i : find_held_up(*sessions_again, waits_again)) {
+      const SessionLocks& now = (*sessions_again)[i];
+      const bool still = std::any_of(held_up.begin(), held_up.end(), [&](std::size_t before) {
+        return is_same_moment((*sessions)[before], now);
+      });
+      if (still) queued.push_back(now);
+    }
+    return serve_oldest(queued, *database);
+  }
   if (!is_confirmed(*deadlock, *sessions_again, waits_again)) return;
 
   const SessionLocks& victim = (*deadlock)[victim_of(*deadlock)].session;
@@ -134,6 +146,21 @@ void DeadlockDetector::look_at(const std::string& name) {
   log_event(LogLevel::kWarning, "deadlock", {.database = name},
             "session " + std::to_string(victim.name) + " gives way: " + detail);
   hooks_.end_wait(victim, detail);
+}
+
+// One is enough, for a while: what it gives back may be what others wait for.
+void DeadlockDetector::serve_oldest(const std::vector<SessionLocks>& queued,
+                                    const Database& database) {
+  const auto oldest = std::min_element(
+      queued.begin(), queued.end(),
+      [](const SessionLocks& a, const SessionLocks& b) { return a.since < b.since; });
+  if (oldest == queued.end()) return;
+  log_event(LogLevel::kInfo, "server_beyond_pool_size",
+            {.database = database.config.name,
+             .shard = database.config.shards[oldest->queued->shard].name},
+            "for session " + std::to_string(oldest->name) +
+                ": those who hold the pool's servers wait for it");
+  hooks_.serve(*oldest);
 }
 
 // Nothing: a worker has not answered in time.

@@ -35,6 +35,8 @@ class DeadlockDetector {
         survey;
     // Ends the session's statement with 40P01 and this detail, if it is still the one that waits.
     std::function<void(const SessionLocks& victim, const std::string& detail)> end_wait;
+    // Opens a server beyond its pool's size for the session, if it still waits for one.
+    std::function<void(const SessionLocks& queued)> serve;
   };
 
   explicit DeadlockDetector(Hooks hooks);
@@ -52,6 +54,7 @@ class DeadlockDetector {
 
   void run();
   void look_at(const std::string& name);
+  void serve_oldest(const std::vector<SessionLocks>& queued, const Database& database);
   std::optional<std::vector<SessionLocks>> sessions_of(const std::string& database);
   std::vector<LockWait> waits_of(const Snapshot& snapshot, const Database& database,
                                  const std::vector<SessionLocks>& sessions);

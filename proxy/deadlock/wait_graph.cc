@@ -44,6 +44,23 @@ class WaitGraph {
     return std::nullopt;
   }
 
+  // Who can go on, because nobody is waited for who cannot, and who else, until nobody is left.
+  std::vector<std::size_t> held_up() {
+    go_on_.assign(edges_.size(), false);
+    for (bool more = true; more;) {
+      more = false;
+      for (std::size_t node = 0; node < edges_.size(); ++node) {
+        if (go_on_[node] || !can_go_on(node)) continue;
+        go_on_[node] = more = true;
+      }
+    }
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < sessions_.size(); ++i) {
+      if (sessions_[i].queued && !go_on_[i]) out.push_back(i);
+    }
+    return out;
+  }
+
  private:
   struct Edge {
     std::size_t to = 0;
@@ -68,6 +85,26 @@ class WaitGraph {
       if (!sessions_[i].gid.empty() && wait.gid.starts_with(sessions_[i].gid)) return i;
     }
     return kNone;
+  }
+
+  bool can_go_on(std::size_t node) const {
+    const bool locked = std::any_of(edges_[node].begin(), edges_[node].end(),
+                                    [this](const Edge& edge) { return !go_on_[edge.to]; });
+    if (locked || node >= sessions_.size() || !sessions_[node].queued) return !locked;
+    bool held = false;
+    for (std::size_t i = 0; i < sessions_.size(); ++i) {
+      if (!holds_what_is_queued_for(sessions_[i], sessions_[node])) continue;
+      if (go_on_[i]) return true;
+      held = true;
+    }
+    return !held;
+  }
+
+  static bool holds_what_is_queued_for(const SessionLocks& holder, const SessionLocks& queued) {
+    return holder.user == queued.user && std::any_of(holder.servers.begin(), holder.servers.end(),
+                                                     [&](const SessionServer& server) {
+                                                       return server.shard == queued.queued->shard;
+                                                     });
   }
 
   // Depth first, with a path of its own instead of the stack. True: path_ ends in a circle over
@@ -132,6 +169,7 @@ class WaitGraph {
   std::map<Process, std::size_t> nodes_;
   std::vector<State> states_;
   std::vector<Step> path_;
+  std::vector<bool> go_on_;  // by node
   std::size_t begin_ = 0;
 };
 
@@ -147,8 +185,13 @@ std::optional<Deadlock> find_deadlock(const std::vector<SessionLocks>& sessions,
   return WaitGraph(sessions, waits).find();
 }
 
+std::vector<std::size_t> find_held_up(const std::vector<SessionLocks>& sessions,
+                                      const std::vector<LockWait>& waits) {
+  return WaitGraph(sessions, waits).held_up();
+}
+
 bool is_same_moment(const SessionLocks& a, const SessionLocks& b) {
-  return a.id == b.id && a.since == b.since && a.gid == b.gid &&
+  return a.id == b.id && a.since == b.since && a.gid == b.gid && a.queued == b.queued &&
          std::equal(a.servers.begin(), a.servers.end(), b.servers.begin(), b.servers.end(),
                     is_same);
 }

@@ -26,6 +26,13 @@ struct SessionServer {
   bool holds_for_session() const { return in_transaction || !busy; }
 };
 
+// Since when a session waits for a free server of a shard's pool.
+struct QueuedFor {
+  std::size_t shard = 0;
+  TimePoint since{};
+  friend bool operator==(const QueuedFor&, const QueuedFor&) = default;
+};
+
 struct SessionLocks {
   std::uint16_t worker = 0;
   std::uint64_t id = 0;
@@ -33,7 +40,9 @@ struct SessionLocks {
   // Of its transaction; the epoch outside of one.
   std::chrono::system_clock::time_point since{};
   std::vector<SessionServer> servers;
-  std::string gid;  // of the commit under way; its prepared transactions' begin with it
+  std::string gid;     // of the commit under way; its prepared transactions' begin with it
+  std::string user{};  // whose pools its servers are of
+  std::optional<QueuedFor> queued{};
 };
 
 // One line of what a shard says.
@@ -66,6 +75,11 @@ bool is_same_moment(const SessionLocks& a, const SessionLocks& b);
 // waits.
 bool is_confirmed(const Deadlock& deadlock, const std::vector<SessionLocks>& sessions,
                   const std::vector<LockWait>& waits);
+
+// Sessions that wait for a server of a pool, which nobody will give back before they go on: whoever
+// holds one waits for a lock that leads to them, or for a server as they do. By index.
+std::vector<std::size_t> find_held_up(const std::vector<SessionLocks>& sessions,
+                                      const std::vector<LockWait>& waits);
 
 // The one to give way: the youngest transaction, but one that is committing only if all are.
 std::size_t victim_of(const Deadlock& deadlock);

@@ -60,17 +60,8 @@ Backend* Pool::lease(LeaseWaiter& waiter) {
       return backend;
     }
   }
-  waiter.pool_ = this;
   waiter.since_ = worker_.loop().now();
-  waiter.urgency_ = waiter.urgency();
-  LeaseWaiter* before = last_waiter_;
-  while (before && before->urgency_ < waiter.urgency_) before = before->previous_;
-  waiter.previous_ = before;
-  waiter.next_ = before ? before->next_ : first_waiter_;
-  (waiter.next_ ? waiter.next_->previous_ : last_waiter_) = &waiter;
-  (before ? before->next_ : first_waiter_) = &waiter;
-  ++waiter_count_;
-  gate_->enqueue({worker_.index(), waiter.urgency_});
+  queue(waiter, waiter.urgency());
   if (gate_->paused.load(std::memory_order_relaxed)) return nullptr;
 
   std::uint16_t other = 0;
@@ -83,6 +74,26 @@ Backend* Pool::lease(LeaseWaiter& waiter) {
   }
   open_for_waiters();
   return nullptr;
+}
+
+void Pool::queue(LeaseWaiter& waiter, Urgency urgency) {
+  waiter.pool_ = this;
+  waiter.urgency_ = urgency;
+  LeaseWaiter* before = last_waiter_;
+  while (before && before->urgency_ < urgency) before = before->previous_;
+  waiter.previous_ = before;
+  waiter.next_ = before ? before->next_ : first_waiter_;
+  (waiter.next_ ? waiter.next_->previous_ : last_waiter_) = &waiter;
+  (before ? before->next_ : first_waiter_) = &waiter;
+  ++waiter_count_;
+  gate_->enqueue({worker_.index(), urgency});
+}
+
+void Pool::serve_beyond_limits(LeaseWaiter& waiter) {
+  if (waiter.pool_ != this) return;
+  stop_waiting(waiter);
+  queue(waiter, std::max(waiter.urgency_, gate_->enough_to_open()));
+  open_for_waiters();
 }
 
 void Pool::stop_waiting(LeaseWaiter& waiter) {
@@ -174,19 +185,22 @@ void Pool::make_available(Backend& backend) {
   }
   if (gate_->surplus()) return discard(backend, "beyond pool_size");
   if (gate_->waiting() == 0 || gate_->paused.load(std::memory_order_relaxed)) {
-    const bool pressed = gate_->database_budget().pressed() || gate_->user_budget().pressed();
-    if (pressed && gate_->waiting() == 0) {
-      gate_->database_budget().relieve();
-      gate_->user_budget().relieve();
-      discard(backend, "its place is needed by another pool");
-      return;
-    }
+    if (gives_way()) return discard(backend, "its place is needed by another pool");
     push_idle(backend);
     return;
   }
   // Somebody waits. Not served from here: the caller may be in the middle of its own work.
   push_idle(backend);
   worker_.defer([this] { hand_over_idle(); });
+}
+
+// May one server be closed for another pool, and does one want its place?
+bool Pool::gives_way() {
+  const bool pressed = gate_->database_budget().pressed() || gate_->user_budget().pressed();
+  if (!pressed || gate_->waiting() > 0) return false;
+  gate_->database_budget().relieve();
+  gate_->user_budget().relieve();
+  return true;
 }
 
 void Pool::hand_over_idle() {
@@ -540,6 +554,8 @@ void Pool::maintain() {
   }
   for (Backend* backend : leaving) discard(*backend, "idle or old");
   close_surplus();
+  const bool gave_way = !idle_.empty() && gives_way();
+  if (gave_way) discard(*idle_.front(), "its place is needed by another pool");
 
   std::vector<Backend*> silent;
   const Clock::duration patience = to_duration(config.server_connect_timeout);
@@ -554,7 +570,7 @@ void Pool::maintain() {
 
   if (now >= next_opening_ && !gate_->paused.load(std::memory_order_relaxed)) {
     if (gate_->waiting() > 0) open_for_waiters();
-    if (worker_.index() == 0 && gate_->try_open_minimum()) start_opening();
+    if (worker_.index() == 0 && !gave_way && gate_->try_open_minimum()) start_opening();
   }
   if (gate_->waiting() > 0) hand_over_idle();
 }

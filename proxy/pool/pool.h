@@ -97,6 +97,8 @@ class Pool final : public BackendDriver {
   // A server at once, or null: then `waiter` is queued and called later, always from a fresh turn.
   Backend* lease(LeaseWaiter& waiter);
   void stop_waiting(LeaseWaiter& waiter);
+  // Makes it the most urgent, as much as it takes to open one more.
+  void serve_beyond_limits(LeaseWaiter& waiter);
   // Opens a server beyond the pool's limits, for `waiter` alone: who keeps a server for good must
   // not take it from the clients, and must not wait for them. False: the limits of the database or
   // the user leave no room. It ends in discard(), never in give_back().
@@ -166,8 +168,10 @@ class Pool final : public BackendDriver {
   Backend& start_opening();
   void end_opening(Backend& backend);
   void open_for_waiters();
+  void queue(LeaseWaiter& waiter, Urgency urgency);
   Backend* take_idle(const NameValuesPtr& wanted);
   void make_available(Backend& backend);
+  bool gives_way();
   void lend_to_first_waiter(Backend& backend);
   void send_to_worker(Backend& backend, std::uint16_t worker);
   void push_idle(Backend& backend);

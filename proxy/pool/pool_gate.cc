@@ -50,6 +50,12 @@ bool PoolGate::try_open(std::chrono::duration<double> waited, Urgency urgency) {
   return true;
 }
 
+Urgency PoolGate::enough_to_open() const {
+  const std::lock_guard lock(mutex_);
+  const std::uint32_t limit = extra_ + limits_.size;
+  return open_ < limit ? 0 : open_ - limit + 1;
+}
+
 bool PoolGate::surplus() const {
   if (!beyond_limits_.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(mutex_);
@@ -64,7 +70,8 @@ bool PoolGate::too_many_open() const {
 bool PoolGate::try_open_minimum() {
   const std::lock_guard lock(mutex_);
   const std::uint32_t shared = open_ - extra_;
-  if (shared >= limits_.min_size || shared >= limits_.size || !take_budgets()) return false;
+  if (shared >= limits_.min_size || shared >= limits_.size) return false;
+  if (!database_->has_room() || !user_->has_room() || !take_budgets()) return false;
   ++open_;
   return true;
 }

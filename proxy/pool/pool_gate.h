@@ -26,6 +26,7 @@ class ConnectionBudget {
   explicit ConnectionBudget(std::uint32_t limit) : limit_(limit) {}
   bool try_take();
   void put_back();
+  bool has_room() const { return limit_ == 0 || open_ < limit_; }
   void set_limit(std::uint32_t limit) { limit_ = limit; }
   std::uint32_t open() const { return open_; }
   // Somebody went without: pools with idle servers nobody waits for should close one.
@@ -46,6 +47,8 @@ class ConnectionBudget {
 // them took them with an urgency below m, as each holds one more now, when at most size + m - 1
 // were open; so one is held by somebody who does not wait. And who waits for the last shard that
 // any of them waits for does so for somebody who holds it and wants an earlier one: m is not 0.
+// Who does not wait for a server may wait for a lock of one who does: proxy/deadlock/ sees that,
+// and makes that one as urgent as it takes.
 using Urgency = std::uint32_t;
 
 class PoolGate {
@@ -66,9 +69,11 @@ class PoolGate {
   // May one more server connection be opened for a waiter? If so it is counted until closed().
   // `waited`: for how long it has; the reserve opens after Limits::reserve_after.
   bool try_open(std::chrono::duration<double> waited, Urgency urgency);
+  // With which urgency it may.
+  Urgency enough_to_open() const;
   // More are open than whoever is first in line may have: one that becomes idle is to be closed.
   bool surplus() const;
-  // As try_open, but only up to the minimum.
+  // As try_open, but only up to the minimum, and nobody is pressed to make room for it.
   bool try_open_minimum();
   void closed();
   // One connection beyond the limits of this pool (not those of its database and user), for the

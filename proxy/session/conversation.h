@@ -44,6 +44,8 @@ class Conversation {
   virtual void on_keys_found(std::uint64_t, std::vector<FoundKey>) {}
   // The servers it holds and the commit under way, for who looks for deadlocks.
   virtual void describe_locks(SessionLocks&) const {}
+  // It waits for a server, and who holds those there are waits for it.
+  virtual void wait_beyond_limits() {}
   // The answer to IdSource::install().
   virtual void on_unique_ids_installed(const Status&) {}
   // "host:port" of the server held now, empty if none; for SHOW CLIENTS.

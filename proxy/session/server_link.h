@@ -71,6 +71,10 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // Requests can be taken (those behind a probe wait for its answer on the server).
   bool ready() const { return stage_ == Stage::kReady || stage_ == Stage::kProbing; }
   bool waiting() const { return waiting_in() != nullptr; }
+  // If it waits: for one more than there may be.
+  void wait_beyond_limits() {
+    if (waiting()) pool_.serve_beyond_limits(*this);
+  }
   // The server has been asked what the session has left there: the session is resumed when it has
   // answered.
   bool waits_for_probe() {

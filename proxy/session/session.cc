@@ -602,9 +602,9 @@ void Session::tick(TimePoint now) {
     close_with({sqlstate::kQueryCanceled, "query_timeout", {}});
     return;
   }
-  if (waiting == TimePoint{} && passed(since, config.deadlock_timeout, now)) {
+  if (passed(since, config.deadlock_timeout, now)) {
     const auto held = locks();
-    if (held && held->servers.size() > 1) {
+    if (held && (held->queued || (waiting == TimePoint{} && held->servers.size() > 1))) {
       worker_.proxy().deadlocks().suspect(state_.database);
     }
   }
@@ -641,6 +641,7 @@ std::optional<SessionLocks> Session::locks() const {
   out.worker = worker_.index();
   out.id = state_.id;
   out.name = facts_.cancel_pid;
+  out.user = state_.user;
   return out;
 }
 
@@ -649,6 +650,11 @@ void Session::break_deadlock(const SessionLocks& seen, const std::string& detail
   if (!now || !is_same_moment(*now, seen)) return;
   deadlock_ = detail;
   conversation_->on_cancel();
+}
+
+void Session::serve_beyond_limits(const SessionLocks& seen) {
+  const auto now = locks();
+  if (now && is_same_moment(*now, seen)) conversation_->wait_beyond_limits();
 }
 
 std::string Session::error_of_deadlock(std::string_view body) const {

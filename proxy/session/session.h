@@ -111,6 +111,8 @@ class Session final : public IoHandler {
   std::optional<SessionLocks> locks() const;
   // Ends its statement by 40P01, if what it waits for is still as in `seen`.
   void break_deadlock(const SessionLocks& seen, const std::string& detail);
+  // Opens a server for it that its pool's size has no room for, if it waits for one as in `seen`.
+  void serve_beyond_limits(const SessionLocks& seen);
   void secret_looked_up(const Result<std::string>& secret, bool found);
   // The client has been told the server's parameters: the login is complete.
   void greeted();

@@ -666,10 +666,17 @@ void ShardedConversation::describe_locks(SessionLocks& out) const {
   if (commit_) out.gid = commit_->gid();
   for (ShardId shard = 0; shard < links_.size(); ++shard) {
     const auto& each = links_[shard];
+    if (each && each->waiting()) out.queued = {shard, each->waiting_since()};
     if (!each || !each->held()) continue;
     const Backend& backend = *each->backend();
     out.servers.push_back({shard, backend.identity.server_pid, !backend.tracker.empty(),
                            backend.transaction != TransactionStatus::kIdle, backend.request_at});
+  }
+}
+
+void ShardedConversation::wait_beyond_limits() {
+  for (const auto& each : links_) {
+    if (each) each->wait_beyond_limits();
   }
 }
 

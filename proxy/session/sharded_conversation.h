@@ -58,6 +58,7 @@ class ShardedConversation final : public Conversation,
   TimePoint request_since() const override;
   void give_up_waiting(const Error& error) override;
   void describe_locks(SessionLocks& out) const override;
+  void wait_beyond_limits() override;
   std::string server_address() const override;
 
   void on_link_ready(ServerLink& link) override;

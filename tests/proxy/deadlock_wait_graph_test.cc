@@ -122,5 +122,48 @@ TEST(WaitGraph, OnlyTheSameWaitsConfirmIt) {
   EXPECT_FALSE(is_confirmed(deadlock, {kTwo[0]}, kEachOther));
 }
 
+SessionLocks queued(SessionLocks session, std::size_t shard) {
+  session.queued = QueuedFor{shard, at(5)};
+  return session;
+}
+
+using Indexes = std::vector<std::size_t>;
+
+// Session 1 waits for a server of shard 1, session 2 has one and waits for session 1's lock.
+const std::vector<SessionLocks> kQueuedAndLocked{queued(session(1, {holding(0, 1)}), 1),
+                                                 session(2, {asking(0, 2), holding(1, 12)})};
+const std::vector<LockWait> kForTheQueued{wait(0, 2, 1)};
+
+TEST(WaitGraph, WhoWaitsForAServerOfOneThatWaitsForItsLockIsHeldUp) {
+  EXPECT_EQ(find_held_up(kQueuedAndLocked, kForTheQueued), Indexes{0});
+  EXPECT_EQ(circle(kQueuedAndLocked, kForTheQueued), Circle());
+}
+
+TEST(WaitGraph, WhoWaitsForAServerThatWillBeGivenBackIsNot) {
+  EXPECT_EQ(find_held_up(kQueuedAndLocked, {}), Indexes());
+  std::vector<SessionLocks> sessions = kQueuedAndLocked;
+  sessions.push_back(session(3, {holding(1, 13)}));
+  EXPECT_EQ(find_held_up(sessions, kForTheQueued), Indexes());
+  // It waits, but not for them.
+  EXPECT_EQ(find_held_up(sessions, {kForTheQueued[0], wait(1, 13, 99)}), Indexes());
+  EXPECT_EQ(find_held_up(sessions, {kForTheQueued[0], wait(1, 13, 12)}), Indexes{0});
+  sessions[2].user = "another";  // its servers are of another pool
+  EXPECT_EQ(find_held_up(sessions, kForTheQueued), Indexes{0});
+  EXPECT_EQ(find_held_up({queued(session(1, {holding(0, 1)}), 1)}, {}), Indexes());
+}
+
+TEST(WaitGraph, WhoWaitsForServersOfEachOtherIsHeldUp) {
+  const std::vector<SessionLocks> two{queued(session(1, {holding(0, 1)}), 1),
+                                      queued(session(2, {holding(1, 12)}), 0)};
+  EXPECT_EQ(find_held_up(two, {}), (Indexes{0, 1}));
+}
+
+TEST(WaitGraph, AnotherWaitInThePoolIsAnotherMoment) {
+  SessionLocks later = kQueuedAndLocked[0];
+  EXPECT_TRUE(is_same_moment(kQueuedAndLocked[0], later));
+  later.queued->since = at(6);
+  EXPECT_FALSE(is_same_moment(kQueuedAndLocked[0], later));
+}
+
 }  // namespace
 }  // namespace pgshunt

@@ -1,6 +1,7 @@
 """One database twice: whole on one server, and in parts on three behind the proxy."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import psycopg2
@@ -197,9 +198,7 @@ class World:
                         + (NOTES if number == 1 else "") + (READ_CITIES if number == 2 else ""), PARTS)
         self.proxy = make_proxy(configuration(servers))
         whole, parts = self.clients()
-        # Text is merged, and INSERT needs no column list, once the catalog is known. It may become so
-        # while this very session is logging in.
-        wait_until(lambda: not parts.simple("SELECT k FROM words ORDER BY k")[0].error)
+        self._wait_for_catalog(parts)
         for name in KEYED:
             for number, key in enumerate(KEYSPACES[name][1]):
                 insert = f"INSERT INTO {name} VALUES ('{key}', {number})"
@@ -211,6 +210,25 @@ class World:
         self._copy_rows()
         for server, database in self.databases():
             server.psql(PRISTINE, database)
+
+    @staticmethod
+    def _wait_for_catalog(parts):
+        # Text is merged, and INSERT needs no column list, once the catalog is known. It may become so
+        # while this very session is logging in.
+        wait_until(lambda: not parts.simple("SELECT k FROM words ORDER BY k")[0].error)
+
+    def revive(self):
+        """Starts the proxy again if it has ended; what it ended with."""
+        try:
+            status = self.proxy.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return None
+        self.proxy.start()
+        whole, parts = self.clients()
+        self._wait_for_catalog(parts)
+        whole.close()
+        parts.close()
+        return status
 
     def _copy_rows(self):
         """Of tables that are only read, from the whole through the proxy."""

@@ -351,6 +351,47 @@ constexpr std::array<std::string_view, 84> kLocals = {"col_description",
                                                       "unnest",
                                                       "version"};
 
+constexpr std::array<std::string_view, 40> kOnAnyServer = {"current_catalog",
+                                                           "current_database",
+                                                           "current_role",
+                                                           "current_schema",
+                                                           "current_schemas",
+                                                           "current_setting",
+                                                           "current_user",
+                                                           "gen_random_uuid",
+                                                           "generate_series",
+                                                           "generate_subscripts",
+                                                           "json_array_elements",
+                                                           "json_array_elements_text",
+                                                           "json_each",
+                                                           "json_each_text",
+                                                           "json_object_keys",
+                                                           "json_populate_record",
+                                                           "json_populate_recordset",
+                                                           "json_to_record",
+                                                           "json_to_recordset",
+                                                           "jsonb_array_elements",
+                                                           "jsonb_array_elements_text",
+                                                           "jsonb_each",
+                                                           "jsonb_each_text",
+                                                           "jsonb_object_keys",
+                                                           "jsonb_path_query",
+                                                           "jsonb_populate_record",
+                                                           "jsonb_populate_recordset",
+                                                           "jsonb_to_record",
+                                                           "jsonb_to_recordset",
+                                                           "pg_client_encoding",
+                                                           "pg_sleep",
+                                                           "pg_typeof",
+                                                           "random",
+                                                           "regexp_matches",
+                                                           "regexp_split_to_table",
+                                                           "session_user",
+                                                           "string_to_table",
+                                                           "unnest",
+                                                           "user",
+                                                           "version"};
+
 // They read tables that their arguments name, or that a query in their arguments does. The last
 // ones are of the extensions tablefunc and xml2, in C.
 constexpr std::array<std::string_view, 22> kReaders = {
@@ -458,6 +499,8 @@ FunctionClass classify_function(const Topology& topology, Names names) {
   }
   return FunctionClass::kMayRead;
 }
+
+bool runs_on_any_server(Names names) { return contains(kOnAnyServer, builtin_name(names)); }
 
 bool is_advisory_lock(Names names) {
   const std::string_view name = builtin_name(names);

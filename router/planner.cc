@@ -15,6 +15,7 @@
 #include "router/insert_select.h"
 #include "router/insert_split.h"
 #include "router/made_values.h"
+#include "router/merge_node.h"
 #include "router/move_plan.h"
 #include "router/parse_tree.h"
 #include "router/pg_hash.h"
@@ -114,6 +115,7 @@ class Planner {
                                       planned.error().code == sqlstate::kNotNullViolation);
     if (!plain_query_ || !statement.query || !(one_shard || refused)) return planned;
     const Query& query = *statement.query;
+    if (query.verb == QueryVerb::kSelect) return plan_merging(statement, planned);
     if (query.verb != QueryVerb::kInsert || !query.source || !query.source->values.empty()) {
       return planned;
     }
@@ -128,6 +130,32 @@ class Planner {
     }
     if (!apart) return apart.error().message.empty() ? planned : apart.error();
     plan_ = std::move(*apart);
+    return Ok{};
+  }
+
+  // A SELECT that is refused, or whose keys may turn out to be of several shards.
+  Status plan_merging(const SqlStatement& statement, const Status& planned) {
+    if (planned && plan_.several != RouteKind::kOneShard) return planned;
+    const Error& refused = planned ? plan_.several_refusal : planned.error();
+    if (refused.message.empty()) return planned;
+    if (!analysis_.has(TableClass::kSharded) && !analysis_.has(TableClass::kUnsharded)) {
+      return planned;
+    }
+    auto merge_node = plan_merge_node(topology_, request_.text, statement, analysis_,
+                                      request_.search_path, request_.types, refused);
+    if (!merge_node) return planned;
+    plan_.merge_node = std::move(merge_node);
+    if (planned) {
+      plan_.several = RouteKind::kMergeNode;
+      return planned;
+    }
+    StatementPlanData out;
+    out.epoch = plan_.epoch;
+    out.search_path = plan_.search_path;
+    out.unqualified = analysis_.facts().unqualified_table;
+    out.kind = RouteKind::kMergeNode;
+    out.merge_node = std::move(plan_.merge_node);
+    plan_ = std::move(out);
     return Ok{};
   }
 
@@ -170,6 +198,9 @@ class Planner {
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
         break;
+      case RouteKind::kMergeNode:
+        return refusal(planned->merge_node->why,
+                       "Run the SELECT by itself, and insert what it says.");
       default:
         return as_said;
     }

@@ -157,6 +157,17 @@ Status check_rows_travel(const RouterSession& session) {
       "Reset them.");
 }
 
+Result<Route> bind_merge_node(const Topology& topology, const StatementPlanData& plan,
+                              const ParameterValues& values) {
+  if (values.names_a_moment({})) return moment_refusal();
+  Route route;
+  route.kind = RouteKind::kMergeNode;
+  route.writes = plan.writes;
+  route.shards = topology.all_shards;
+  route.merge_node = plan.merge_node;
+  return route;
+}
+
 Result<Route> bind_insert_select(const StatementPlanData& plan, const RouterSession& session) {
   if (const Status exact = check_rows_travel(session); !exact) return exact.error();
   Route route;
@@ -229,6 +240,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
   }
   if (plan.several == RouteKind::kOneShard) return plan.several_refusal;
   if (plan.several == RouteKind::kInsertSelect) return bind_insert_select(plan, session);
+  if (plan.several == RouteKind::kMergeNode) return bind_merge_node(topology, plan, values);
   if (values.names_a_moment(plan.text_parameters)) return moment_refusal();
   if (plan.several == RouteKind::kScatter) {
     auto scatter = bind_scatter(topology, plan, values, session, context);
@@ -469,6 +481,8 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
       break;
     case RouteKind::kInsertSelect:
       return bind_insert_select(plan, session);
+    case RouteKind::kMergeNode:
+      return bind_merge_node(topology, plan, values);
     case RouteKind::kMoveRows:  // never planned, and
     case RouteKind::kLookup:
     case RouteKind::kMakeValues:

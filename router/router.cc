@@ -152,6 +152,11 @@ bool runs_shard_text(RouteKind kind) {
   return kind != RouteKind::kOneShard && kind != RouteKind::kAnyShard;
 }
 
+Error ambiguous_text() {
+  return refusal("the text of this statement is not understood well enough to be changed",
+                 "Write it without numbers in place of column names.");
+}
+
 Error ambiguous_strings() {
   return refusal("the statement has a backslash while standard_conforming_strings is off",
                  "Set standard_conforming_strings to on, and write E'...' for escapes.");
@@ -185,7 +190,9 @@ class Router::Impl {
                       find_insert_rows(statement, session.standard_conforming_strings, rows_);
     auto route =
         settled(rows ? route_rows(statement, session) : route_template(statement, status, session));
-    if (!route || route->kind != RouteKind::kInsertSelect) return route;
+    if (!route) return route;
+    if (route->kind == RouteKind::kMergeNode) return with_own_plan(*route, statement, session);
+    if (route->kind != RouteKind::kInsertSelect) return route;
     return with_own_text(std::move(*route), statement, session);
   }
 
@@ -196,7 +203,18 @@ class Router::Impl {
     return route;
   }
 
-  // What was cut is the template: the statement has literals.
+  // What was planned is the template: the statement has literals.
+  Result<Route> with_own_plan(Route route, std::string_view statement,
+                              const RouterSession& session) {
+    if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
+    auto data = plan_statement(*topology_, {statement, {}, 0, path_of(session), false});
+    if (!data) return data.error();
+    if (!data->merge_node) return ambiguous_text();
+    route.merge_node = std::move(data->merge_node);
+    return route;
+  }
+
+  // The same.
   static Result<Route> with_own_text(Route route, std::string_view statement,
                                      const RouterSession& session) {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();

@@ -20,18 +20,21 @@
 
 namespace pgshunt {
 
-struct CopyPlan;      // router/copy_plan.h
-struct RouteHint;     // router/hint.h
-struct InsertSelect;  // router/insert_select.h
-struct InsertSplit;   // router/insert_split.h
-struct MovePlan;      // router/move_plan.h
-class StatementPlan;  // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
+struct CopyPlan;       // router/copy_plan.h
+struct RouteHint;      // router/hint.h
+struct InsertSelect;   // router/insert_select.h
+struct InsertSplit;    // router/insert_split.h
+struct MergeNodePlan;  // router/merge_node.h
+struct MovePlan;       // router/move_plan.h
+class StatementPlan;   // router/statement_plan.h: an analysed statement, immutable, epoch-tagged
 
 enum class RouteKind : std::uint8_t {
   kAnyShard,     // reads only reference tables or none: the linked shard, else any
   kHomeShard,    // system catalogs: always the topology's first shard, so that OIDs stay consistent
   kOneShard,     // shards[0]; a statement pinned to a key that cannot exist becomes kAnyShard
   kScatter,      // a SELECT on `shards`, merged by `merge`
+  kMergeNode,    // a SELECT that one server runs over what `shards` have of its tables, by
+                 // `merge_node`
   kEveryShard,   // a write to a reference table: every shard, all or none; the first one's reply
                  // counts
   kWriteShards,  // a write on each of `shards` to its own rows, all or none: tags are summed, rows
@@ -90,6 +93,8 @@ struct Route {
   ShardId move_from = 0;
   // kInsertSelect only. Valid as long as it is held.
   std::shared_ptr<const InsertSelect> insert_select;
+  // kMergeNode only. Valid as long as it is held.
+  std::shared_ptr<const MergeNodePlan> merge_node;
   // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
   std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.

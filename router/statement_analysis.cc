@@ -169,7 +169,12 @@ void StatementAnalysis::note_function(const Expr& call) {
     note(facts_.unique_id, name);
     return;
   }
-  switch (classify_function(topology_, call.names)) {
+  const FunctionClass what = classify_function(topology_, call.names);
+  if ((what == FunctionClass::kLocal || what == FunctionClass::kUnknown) &&
+      !runs_on_any_server(call.names)) {
+    note(facts_.server_function, name);
+  }
+  switch (what) {
     case FunctionClass::kPortable:
       break;
     case FunctionClass::kMoment:

@@ -23,8 +23,9 @@ struct StatementFacts {
   std::string sequence_call;             // nextval(), or setval() if there is one
   std::vector<const Expr*> set_configs;  // calls of set_config()
   std::string local_function;
-  std::string unique_id;  // pgshunt.unique_id(): another value wherever it is called
-  std::string moment;     // now() or CURRENT_TIMESTAMP, or a literal such as 'today'
+  std::string server_function;  // of the local and the unknown, one that !runs_on_any_server()
+  std::string unique_id;        // pgshunt.unique_id(): another value wherever it is called
+  std::string moment;           // now() or CURRENT_TIMESTAMP, or a literal such as 'today'
   // The same, but for those that can be one moment on all shards (router/fixed_moments.h), whose
   // places in the text are in `moment_calls`.
   std::string other_moment;

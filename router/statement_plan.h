@@ -17,9 +17,10 @@
 
 namespace pgshunt {
 
-struct InsertSelect;  // router/insert_select.h
-struct MadeValues;    // router/made_values.h
-struct MovePlan;      // router/move_plan.h
+struct InsertSelect;   // router/insert_select.h
+struct MadeValues;     // router/made_values.h
+struct MergeNodePlan;  // router/merge_node.h
+struct MovePlan;       // router/move_plan.h
 
 // One end of `key = value`: the value that places a table's rows, still to be bound; or of
 // `key IN (values)` and `key = ANY (array)`: any of them may be a row's.
@@ -93,6 +94,8 @@ struct StatementPlanData {
   std::shared_ptr<const MovePlan> move;  // kOneShard: what it is if the new key is on another
   // kInsertSelect, and kOneShard with that as `several`.
   std::shared_ptr<const InsertSelect> insert_select;
+  // kMergeNode, and kOneShard with that as `several`.
+  std::shared_ptr<const MergeNodePlan> merge_node;
   // kMakeValues: nothing else is planned; the text with the values is a statement of its own.
   std::shared_ptr<const MadeValues> made;
   bool sequences_apart = false;  // those of a table's columns have to be set apart first
@@ -104,7 +107,7 @@ struct StatementPlanData {
   // Parameters by whose text each shard would read its own clock must not come ("now", "today").
   bool several_shards() const {
     return kind == RouteKind::kScatter || kind == RouteKind::kEveryShard ||
-           kind == RouteKind::kWriteShards || copies();
+           kind == RouteKind::kWriteShards || kind == RouteKind::kMergeNode || copies();
   }
   bool copies() const { return kind == RouteKind::kCopySplit || kind == RouteKind::kCopyMerge; }
 };

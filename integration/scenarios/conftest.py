@@ -1,10 +1,11 @@
 """Fixtures of the scenarios of transaction mode: one proxy a file, before one server, with the
 database "one" (a single server connection) and "two" (two of them). At the end, those of the
-scenarios that run unmodified applications."""
+scenarios that run unmodified applications, and what sets of analytical queries took."""
 
 import pytest
 
 from applications import Applications, create_databases
+from differential.side_by_side import table
 from pooling import Clients, TwoServers, ones_and_twos
 
 
@@ -54,3 +55,12 @@ def applications(shared_proxy, application_servers, authority):
 @pytest.fixture(params=["plain", "sharded"])
 def database(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def outcomes(request):
+    """Of the queries of a file: printed as a table at its end, also when all is well."""
+    collected = []
+    yield collected
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{table(collected)}")

@@ -11,9 +11,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from differential.client import Answer
+from differential.side_by_side import difference
 from harness import wait_until
 from harness.run import processes_in
 from harness.toml import to_toml
+from harness.workload import Query
 
 pytestmark = pytest.mark.smoke
 
@@ -84,3 +87,20 @@ def test_written_toml_reads_back():
     table = {"a": 1, "b": "say \"x\\y\"\n", "c": [1.5, True], "k.ey": {"x": {"y": []}},
              "list": [{"n": 1, "deep": {"v": "é"}}, {"n": 2}]}
     assert tomllib.loads(to_toml(table)) == table
+
+
+@pytest.mark.parametrize("change, found", [
+    ({}, ""),
+    ({"rows": [(b"1", b"b"), (b"1", b"a"), (b"2", b"c")]}, ""),  # a tie
+    ({"rows": [(b"1", b"a"), (b"2", b"c"), (b"1", b"b")]}, "the order"),
+    ({"rows": [(b"1", b"a"), (b"1", b"a"), (b"2", b"c")]}, "a row"),
+    ({"rows": [(b"1", b"a"), (b"1", b"b"), (b"2.0", b"c")]}, "the order"),
+    ({"tag": b"SELECT 2", "rows": [(b"1", b"a"), (b"1", b"b")]}, "tag"),
+    ({"columns": [(b"n", 20, -1, 8, 0), (b"t", 25, -1, -1, 0)]}, "columns"),
+    ({"error": "57014", "message": "canceled"}, "error"),
+])
+def test_differences_of_answers_are_found(change, found):
+    query = Query("SELECT n, t FROM rows ORDER BY n", (0,))
+    alone = Answer(None, None, b"SELECT 3", [(b"n", 23, -1, 4, 0), (b"t", 25, -1, -1, 0)],
+                   [(b"1", b"a"), (b"1", b"b"), (b"2", b"c")], None)
+    assert difference(query, alone, alone._replace(**change)).split(":")[0] == found

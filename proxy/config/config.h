@@ -163,6 +163,8 @@ struct DatabaseConfig {
   ShardKeyUpdate on_shard_key_update = ShardKeyUpdate::kRefuse;
   // Where a table that `tables` does not name lives; empty: such a table is an error.
   std::string default_shard;
+  // The shard where statements run that no merging of rows can answer; empty: the first.
+  std::string merge_node;
   std::string directory;  // folder of the keys of its directory keyspaces, if it has any
 
   bool sharded() const { return !keyspaces.empty(); }
@@ -227,6 +229,9 @@ struct Config {
       256 * 1024;  // bytes queued for a slow client before its server waits
   std::uint32_t max_message_size = 0x3fffffff;  // one client message
   std::uint32_t scatter_buffer = 256 * 1024;    // bytes a shard may be ahead in a merge
+  // What one statement may bring to the merge node.
+  std::uint32_t merge_rows = 10'000'000;
+  std::uint32_t merge_bytes = 1 << 30;
 
   // Authentication
   std::string auth_file;  // PgBouncer's userlist.txt

@@ -80,6 +80,7 @@ std::shared_ptr<const Config> reloaded_config(const Config& running, const Confi
     database.keyspaces = was.keyspaces;
     database.tables = was.tables;
     database.default_shard = was.default_shard;
+    database.merge_node = was.merge_node;
     database.directory = was.directory;
   });
   return out;

@@ -129,6 +129,13 @@ constexpr KeySpec<Config> kGeneral[] = {
      {.unit = Unit::kBytes, .min = 4096, .max = 1 << 30},
      kReload,
      "Bytes of result one shard may be ahead of the others in a merge."},
+    {"merge_rows", &Config::merge_rows, kAtLeastOne, kReload,
+     "Rows that one statement may bring to the merge node."},
+    {"merge_bytes",
+     &Config::merge_bytes,
+     {.unit = Unit::kBytes, .min = 4096, .max = 0x7fffffff},
+     kReload,
+     "Bytes that one statement may bring to the merge node."},
 
     // Authentication
     {"auth_file", &Config::auth_file, kPath, kReload, "PgBouncer's userlist.txt; empty for none."},
@@ -238,6 +245,8 @@ constexpr KeySpec<DatabaseConfig> kDatabase[] = {
      "What an UPDATE that sets the shard key meets."},
     {"default_shard", &DatabaseConfig::default_shard, kAny, kReload,
      "Where tables live that are not listed; empty refuses them."},
+    {"merge_node", &DatabaseConfig::merge_node, kAny, kReload,
+     "The shard that runs what cannot be merged row by row; empty for the first."},
 };
 
 }  // namespace

@@ -154,8 +154,8 @@ void check_plain(TableReader& table, const DatabaseConfig& database) {
     table.error("shards", "are " + std::to_string(database.shards.size()) +
                               ", but there are no keyspaces to spread rows over them");
   }
-  for (const char* key :
-       {"tables", "default_shard", "on_cross_shard_write", "on_shard_key_update", "directory"}) {
+  for (const char* key : {"tables", "default_shard", "on_cross_shard_write", "on_shard_key_update",
+                          "merge_node", "directory"}) {
     if (table.has(key)) {
       table.error(key, "needs [[" + table.path_of("keyspaces") +
                            "]]: without one the database is plain, and statements are not routed");
@@ -206,6 +206,10 @@ void read_database(const std::string& name, TableReader& table, Config& config) 
       named(database.shards, database.default_shard) == nullptr) {
     table.error("default_shard", "is " + quote_text(database.default_shard) +
                                      ", which is no shard, " + names_known(database.shards));
+  }
+  if (!database.merge_node.empty() && named(database.shards, database.merge_node) == nullptr) {
+    table.error("merge_node", "is " + quote_text(database.merge_node) + ", which is no shard, " +
+                                  names_known(database.shards));
   }
   if (!read_secret(table, "force_password", database.force_password)) return;
   if (database.force_user.empty()) {

@@ -10,6 +10,7 @@
 #include "router/insert_select.h"
 #include "router/key_encoding.h"
 #include "router/key_type.h"
+#include "router/merge_node.h"
 #include "router/move_plan.h"
 #include "router/sql_decode.h"
 #include "router/sql_lexer.h"
@@ -39,6 +40,8 @@ std::string_view name_of(const Route& route) {
       return "COPY TO from several shards";
     case RouteKind::kInsertSelect:
       return "INSERT of rows read by a SELECT";
+    case RouteKind::kMergeNode:
+      return "merge node, over rows of the shards";
     case RouteKind::kLookup:
       return "as the directory decides";
     case RouteKind::kMakeValues:
@@ -72,6 +75,8 @@ std::string reason_of(const Route& route) {
       return "rows are on several shards";
     case RouteKind::kInsertSelect:
       return "its rows do not stay where they are read";
+    case RouteKind::kMergeNode:
+      return route.merge_node->why;
     case RouteKind::kLookup:
       return "it stores keys that are new to the directory, which gives them a shard when it runs";
     case RouteKind::kMakeValues:
@@ -81,6 +86,7 @@ std::string reason_of(const Route& route) {
 }
 
 std::string merge_of(const Route& route) {
+  if (route.merge_node) return "at the merge node: " + route.merge_node->text;
   if (route.insert_select) {
     return "rows of: " + route.insert_select->select + "; each to its own shard, by " +
            route.insert_select->before + "VALUES ..." + route.insert_select->behind;
@@ -397,6 +403,14 @@ ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
   out.merge = merge_of(route);
   out.new_keys = new_keys_of(route, topology);
   out.json = request.json;
+  if (route.merge_node) {
+    for (const MergeInput& input : route.merge_node->inputs) {
+      out.parts.push_back({input.home ? topology.shards[*input.home].name : "(each)",
+                           rows_text(input) + " -> " + input.table,
+                           {}});
+    }
+    return out;
+  }
   for (std::size_t i = 0; i < shards.size(); ++i) {
     std::string_view text = route.sql.empty() ? std::string_view(request.statement) : route.sql;
     if (i < route.texts.size()) text = route.texts[i];

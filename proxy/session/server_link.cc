@@ -239,6 +239,19 @@ void ServerLink::give_up_backend() {
   pool_.give_back(backend);
 }
 
+void ServerLink::end_own_transaction() {
+  if (!backend_) return;
+  Backend& backend = *backend_;
+  backend_ = nullptr;
+  stage_ = Stage::kNone;
+  forget_requests();
+  if (backend.tracker.clean() && backend.stream().queued() == 0) {
+    pool_.clean_up(backend, "ROLLBACK");
+  } else {
+    pool_.discard(backend, "its transaction was given up in the middle of a request");
+  }
+}
+
 void ServerLink::abandon() {
   if (waiting()) pool_.stop_waiting(*this);
   if (!backend_) return;

@@ -363,7 +363,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
                      route->kind == RouteKind::kWriteShards ||
                      route->kind == RouteKind::kMoveRows ||
-                     route->kind == RouteKind::kInsertSelect || route->copy) {
+                     route->kind == RouteKind::kInsertSelect ||
+                     route->kind == RouteKind::kMergeNode || route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
@@ -774,7 +775,13 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     const auto verdict = begin_insert_select(*route, prepared->effect.effects, &*bind, &*prepared);
     if (verdict) return *verdict;
   }
-  if (!acquire(shards)) return Verdict::kWait;
+  const bool at_merge_node = route->kind == RouteKind::kMergeNode;
+  if (at_merge_node) {
+    const auto verdict = prepare_merge(*route, prepared->effect.effects, &*bind, &*prepared);
+    if (verdict) return *verdict;
+  } else if (!acquire(shards)) {
+    return Verdict::kWait;
+  }
   for (const ShardId shard : shards) note_write(shard, several_write);
   if (route->defines) note_ddl();
   if (route->alike != Alike::kNo) transaction_.wrote_everywhere = true;
@@ -805,6 +812,10 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
 
   if (selects) {
     open_select(std::move(plan));
+    return Verdict::kTaken;
+  }
+  if (at_merge_node) {
+    begin_merge(std::move(plan));
     return Verdict::kTaken;
   }
   if (route->split) {

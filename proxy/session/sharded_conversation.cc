@@ -291,6 +291,7 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   }
   if (route->kind == RouteKind::kMoveRows) return move_rows(*route, route->sql);
   if (route->kind == RouteKind::kInsertSelect) return insert_selected(*route, statement.effects);
+  if (route->kind == RouteKind::kMergeNode) return select_at_merge_node(*route, statement.effects);
   const ShardId shard = shard_of(*route, statement.effects);
   if (route->writes) {
     if (const auto held = hold_write({&shard, 1})) return *held;
@@ -473,6 +474,7 @@ void ShardedConversation::release_all() {
   for (const auto& each : links_) {
     if (each) each->release_if_free();
   }
+  if (merge_link_) merge_link_->release_if_free();
   out_of_order_ = false;
 }
 
@@ -491,6 +493,7 @@ void ShardedConversation::give_up_waiting(const Error& error) {
   for (const auto& each : links_) {
     if (each) each->stop_waiting();
   }
+  if (merge_link_) merge_link_->stop_waiting();
   if (keys_.waiting()) {
     return give_up_keys(
         {sqlstate::kCannotConnectNow,
@@ -529,6 +532,7 @@ void ShardedConversation::fail_waiting(const Error& error) {
 
 void ShardedConversation::on_link_broken(ServerLink& link, const Error& error,
                                          bool in_transaction) {
+  if (&link == merge_link_.get()) return;  // between statements: nobody has lost anything
   if (&link != running_ && !transaction_.open() && !in_transaction) return;
   if (in_transaction || transaction_.open()) {
     session_.close_with(error);
@@ -570,6 +574,7 @@ void ShardedConversation::on_link_discarded(ServerLink& link) {
   for (const auto& each : links_) {
     if (each && each.get() != &link) each->abandon();
   }
+  if (merge_link_) merge_link_->abandon();
 }
 
 void ShardedConversation::on_client_slow(bool slow) {
@@ -631,6 +636,7 @@ TimePoint ShardedConversation::waiting_since() const {
   for (const auto& each : links_) {
     if (each && each->waiting()) return each->waiting_since();
   }
+  if (merge_link_ && merge_link_->waiting()) return merge_link_->waiting_since();
   return fitness_since_;
 }
 

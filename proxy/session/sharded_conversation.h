@@ -27,6 +27,7 @@
 #include "proxy/session/fan_out.h"
 #include "proxy/session/insert_select_run.h"
 #include "proxy/session/key_inquiry.h"
+#include "proxy/session/merge_run.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session_hints.h"
 #include "proxy/session/shard_transaction.h"
@@ -229,6 +230,21 @@ class ShardedConversation final : public Conversation,
   void take_stored(const FanOut& fan_out);
   void end_insert_select(bool failed, std::string reply);
 
+  // SELECTs that the merge node runs, sharded_merges.cc.
+  ShardId merge_shard() const;
+  ServerLink& merge_link();
+  std::optional<Verdict> prepare_merge(const Route& route, std::uint32_t effects,
+                                       const BindView* bind, const Statement* prepared);
+  Verdict select_at_merge_node(const Route& route, std::uint32_t effects);
+  void begin_merge(FanOutPlan asked);
+  void ask_for_shapes();
+  void make_tables();
+  void bring_rows();
+  void rows_brought(CopyFanOut& feed);
+  void run_at_merge_node();
+  void merge_step_done(FanOut& fan_out, const std::string& complaint);
+  void end_merge(bool failed, std::string reply);
+
   // Values made for INSERTs, sharded_ids.cc.
   // What the messages at the front of the client's bytes have become with their values; empty: they
   // have none, or have not been looked at.
@@ -331,6 +347,7 @@ class ShardedConversation final : public Conversation,
   ServerCredentials credentials_;
   Router& router_;
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
+  std::unique_ptr<ServerLink> merge_link_;  // made on first use, beside that of the same shard
   // It has waited for a shard's server while it held a later one's.
   bool out_of_order_ = false;
   KeyInquiry keys_;
@@ -350,6 +367,7 @@ class ShardedConversation final : public Conversation,
   std::optional<Script> script_;  // the message being served
   std::optional<Move> move_;      // the rows fan_out_ is about
   std::unique_ptr<InsertSelectRun> insert_select_;
+  std::unique_ptr<MergeRun> merge_run_;
   std::optional<Analysis> analysis_;
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
@@ -361,6 +379,7 @@ class ShardedConversation final : public Conversation,
     kEndWrite,
     kMove,
     kInsertSelect,
+    kMergeNode,
     kOneByOne,
     kCommit,
     kCommitted,

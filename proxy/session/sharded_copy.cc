@@ -117,6 +117,7 @@ std::size_t ShardedConversation::serve_copy(std::string_view bytes) {
 void ShardedConversation::on_copy_in_started() { ignore_sync_ = sync_behind_copy_; }
 
 void ShardedConversation::on_copy_done(CopyFanOut& copy) {
+  if (merge_run_) return rows_brought(copy);
   std::unique_ptr<CopyFanOut> finished = std::move(copy_);
   copy_in_ = nullptr;
   keys_.drop();

@@ -127,7 +127,8 @@ ShardedConversation::Verdict ShardedConversation::explain(const ExplainRequest& 
   }
   if (!is_explained_query(request.statement, session_.standard_conforming_strings()) ||
       route.copy || route.alike != Alike::kNo || route.move || route.insert_select ||
-      route.kind == RouteKind::kMakeValues || (effects & ~kLeavesNothing) != kEffectNone) {
+      route.merge_node || route.kind == RouteKind::kMakeValues ||
+      (effects & ~kLeavesNothing) != kEffectNone) {
     return refuse(
         {sqlstate::kFeatureNotSupported,
          "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, without "

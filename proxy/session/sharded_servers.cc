@@ -62,6 +62,7 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
 
 Urgency ShardedConversation::urgency_of(const ServerLink& waiting) {
   Urgency held = 0;
+  out_of_order_ |= &waiting == merge_link_.get();  // it comes last
   for (std::size_t i = links_.size(); i-- > 0;) {
     if (links_[i].get() == &waiting && held > 0) out_of_order_ = true;
     if (links_[i] && links_[i]->held()) ++held;

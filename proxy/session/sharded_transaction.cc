@@ -284,6 +284,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     case After::kInsertSelect:
       insert_select_step_done(fan_out, complaint);
       return;
+    case After::kMergeNode:
+      merge_step_done(fan_out, complaint);
+      return;
     case After::kOneByOne:
       end_one_by_one(error, agreed, shards_done);
       return;

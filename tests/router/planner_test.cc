@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "router/merge_node.h"
 #include "router/router.h"
 #include "tests/router/topologies.h"
 
@@ -15,7 +16,8 @@ namespace {
 
 class Planner : public ::testing::Test {
  protected:
-  // "one", "scatter", ... or the error's SQLSTATE and message.
+  // "one", "scatter", ... or the error's SQLSTATE and message. What is left to the merge node says
+  // why it is, as if it were refused.
   std::string plan(const std::string& sql, std::vector<std::uint32_t> types = {}) {
     const auto data = plan_statement(*topology_, {sql, std::move(types), 0});
     if (!data) {
@@ -40,6 +42,8 @@ class Planner : public ::testing::Test {
         return "move";
       case RouteKind::kInsertSelect:
         return "insert select";
+      case RouteKind::kMergeNode:
+        return "0A000 " + data->merge_node->why;
       case RouteKind::kCopySplit:
         return "split";
       case RouteKind::kCopyMerge:
@@ -56,10 +60,15 @@ class Planner : public ::testing::Test {
     for (const char* sql : statements) EXPECT_EQ(plan(sql), outcome) << sql;
   }
 
-  // Refused with 0A000, a message that says `words`, and a hint.
+  // Refused with 0A000, a message that says `words`, and a hint; or left to the merge node for that
+  // reason.
   void refuses(const char* words, std::initializer_list<const char*> statements) {
     for (const char* sql : statements) {
       const auto data = plan_statement(*topology_, {sql, {}, 0});
+      if (data && data->kind == RouteKind::kMergeNode) {
+        EXPECT_NE(data->merge_node->why.find(words), std::string::npos) << sql;
+        continue;
+      }
       ASSERT_FALSE(data) << sql;
       EXPECT_EQ(data.error().code.view(), "0A000") << sql << ": " << data.error().message;
       EXPECT_NE(data.error().message.find(words), std::string::npos)
@@ -418,8 +427,10 @@ TEST_F(Planner, AListOfKeysPinsToTheShardsOfItsValues) {
           "SELECT * FROM users WHERE id IN ($1, 2.5)",
           "SELECT * FROM users u JOIN posts p ON u.id = p.user_id WHERE u.id = 1 OR p.user_id = 2",
       });
-  // What may not run on several shards still runs on one.
+  // What may not run on several shards still runs on one, or at the merge node.
   EXPECT_EQ(plan("SELECT count(*) FROM users WHERE id IN (1, 2)"), "one");
+  EXPECT_EQ(last_.several, RouteKind::kMergeNode);
+  EXPECT_EQ(plan("SELECT count(*) FROM users WHERE id IN (1, 2) FOR UPDATE"), "one");
   EXPECT_EQ(last_.several, RouteKind::kOneShard);
   EXPECT_EQ(plan("EXPLAIN SELECT * FROM users WHERE id IN (1, 2)"), "one");
   EXPECT_EQ(last_.several, RouteKind::kOneShard);

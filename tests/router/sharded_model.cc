@@ -276,7 +276,9 @@ template <class Execute>
 Answer ShardedModel::carry_out(const Route& route, std::uint16_t hidden,
                                std::uint16_t result_format, Execute execute) {
   // Several statements of the proxy's: what they do is seen in integration/.
-  if (route.kind == RouteKind::kInsertSelect) return refused({});
+  if (route.kind == RouteKind::kInsertSelect || route.kind == RouteKind::kMergeNode) {
+    return refused({});
+  }
   Answer out;
   out.kind = route.kind;
   if (route.kind == RouteKind::kScatter) {

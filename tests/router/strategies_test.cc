@@ -108,6 +108,8 @@ class Strategies : public ::testing::Test {
         return "every";
       case RouteKind::kInsertSelect:
         return "insert select";
+      case RouteKind::kMergeNode:
+        return "merge node";
       case RouteKind::kMakeValues:
         return "values to be made";
       case RouteKind::kLookup:
@@ -316,7 +318,7 @@ TEST_F(Strategies, ATenantsTablesAreWhereItsSchemaIs) {
   EXPECT_EQ(where("INSERT INTO tenant_2.orders VALUES (1)"), "s2");
   EXPECT_EQ(where("SELECT * FROM tenant_1.a JOIN other_1.b USING (id)"), "s1");
   EXPECT_EQ(where("SELECT * FROM tenant_1.a JOIN countries USING (id)"), "s1");
-  EXPECT_EQ(where("SELECT * FROM tenant_1.a JOIN tenant_2.b USING (id)"), "0A000");
+  EXPECT_EQ(where("SELECT * FROM tenant_1.a JOIN tenant_2.b USING (id)"), "merge node");
   EXPECT_EQ(where("TRUNCATE tenant_2.orders"), "s2");
   EXPECT_EQ(where("COPY tenant_2.orders FROM STDIN"), "s2");
   EXPECT_EQ(where("SELECT * FROM tenant_9.orders"), "42P01");

@@ -1,0 +1,343 @@
+// A SELECT that the merge node runs (router/merge_node.h): in a transaction of a connection of its
+// own there, temporary tables are made and filled with rows of the shards, the statement runs over
+// them, and ROLLBACK takes everything away, as it does if anybody dies before.
+//
+// The shards are read as by any other statement, inside the client's transaction if there is one,
+// so it sees what the client has written.
+#include <algorithm>
+#include <set>
+
+#include "protocol/value_text.h"
+#include "proxy/database.h"
+#include "proxy/session/session.h"
+#include "proxy/session/sharded_conversation.h"
+#include "proxy/worker.h"
+#include "router/builtin.h"
+#include "router/sql_lexer.h"
+#include "router/sql_text.h"
+
+namespace pgshunt {
+namespace {
+
+std::string temporary(const MergeInput& input) {
+  return "pg_temp." + quoted_identifier(input.table);
+}
+
+// A parameter's value as a literal, or nothing if it cannot be written so that it is sure to mean
+// the same.
+std::optional<std::string> literal_of(const WireValue& value, std::int16_t format,
+                                      std::uint32_t type) {
+  std::string out;
+  if (value.is_null) {
+    out = "NULL";
+  } else if (format == kFormatText) {
+    append_string_literal(out, value.bytes);
+  } else {
+    switch (type) {
+      case type_oid::kText:
+      case type_oid::kVarchar:
+        append_string_literal(out, value.bytes);
+        break;
+      case type_oid::kInt2:
+      case type_oid::kInt4:
+      case type_oid::kInt8: {
+        const auto number = RowValue::decode(*value_type_of(type), kFormatBinary, value);
+        if (!number) return std::nullopt;
+        out = "'" + std::to_string(number->integer()) + "'";
+        break;
+      }
+      default:
+        return std::nullopt;
+    }
+  }
+  if (type == 0) return out;
+  const std::string_view name = builtin_type_name(type);
+  if (name.empty()) return std::nullopt;
+  return out.append("::pg_catalog.").append(name);
+}
+
+// `sql` with the values of a Bind in place of its parameters.
+std::optional<std::string> with_parameters(std::string_view sql, const BindView& bind,
+                                           const std::vector<std::uint32_t>& types) {
+  std::vector<WireValue> values;
+  for (const WireValue& value : bind.values) values.push_back(value);
+  std::string out;
+  std::size_t at = 0;
+  SqlLexer lexer(sql);
+  for (SqlToken token; lexer.next(token);) {
+    if (token.kind != TokenKind::kParam) continue;
+    const auto number =
+        parse_integer(lexer.text(token).substr(1), 1, std::int64_t{65535}, "integer");
+    if (!number) return std::nullopt;
+    const auto index = static_cast<std::size_t>(*number - 1);
+    if (index >= values.size()) return std::nullopt;
+    const auto literal =
+        literal_of(values[index], bind.formats.of(index), index < types.size() ? types[index] : 0);
+    if (!literal) return std::nullopt;
+    out.append(sql.substr(at, token.begin - at)).append(*literal);
+    at = token.end;
+  }
+  return out.append(sql.substr(at));
+}
+
+// The columns of a table, as CREATE TABLE wants them: one row of one value.
+std::string shape_question(const MergeInput& input) {
+  std::string out =
+      "SELECT coalesce(pg_catalog.string_agg(pg_catalog.format('%I %s', a.attname, "
+      "pg_catalog.format_type(a.atttypid, a.atttypmod)) || CASE WHEN a.attcollation <> 0 THEN "
+      "pg_catalog.format(' COLLATE %I.%I', n.nspname, c.collname) ELSE '' END, ', ' ORDER BY "
+      "a.attnum), '') FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation c ON c.oid "
+      "= "
+      "a.attcollation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace WHERE "
+      "a.attrelid = ";
+  append_string_literal(out, input.relation);
+  out += "::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped";
+  if (!input.columns) return out;
+  out += " AND a.attname = ANY (ARRAY[";
+  for (std::size_t i = 0; i < input.columns->size(); ++i) {
+    if (i > 0) out += ", ";
+    append_string_literal(out, (*input.columns)[i]);
+  }
+  return out + "]::pg_catalog.name[])";
+}
+
+}  // namespace
+
+// --- how it begins -------------------------------------------------------------------------------
+
+ShardId ShardedConversation::merge_shard() const {
+  const DatabaseConfig& config = session_.database()->config;
+  for (std::size_t i = 0; i < config.shards.size(); ++i) {
+    if (config.shards[i].name == config.merge_node) return static_cast<ShardId>(i);
+  }
+  return home_shard();
+}
+
+ServerLink& ShardedConversation::merge_link() {
+  if (!merge_link_) {
+    const SessionState& state = session_.state();
+    merge_link_ =
+        std::make_unique<ServerLink>(session_, *this,
+                                     worker_.pool({state.database, state.user, merge_shard()},
+                                                  *session_.database(), credentials_));
+  }
+  return *merge_link_;
+}
+
+// Nothing: the servers are ready, merge_run_ is made. `bind`: the client's; null: a simple query.
+std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
+    const Route& route, std::uint32_t effects, const BindView* bind, const Statement* prepared) {
+  std::shared_ptr<const MergeNodePlan> plan = route.merge_node;
+  if (transaction_.wrote_everywhere && plan->with_references) plan = plan->with_references;
+  if ((effects & ~kLeavesNothing) != kEffectNone) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "this statement would leave something behind at the merge node",
+                   "Give the shard key."});
+  }
+  const bool in_text = std::any_of(plan->inputs.begin(), plan->inputs.end(),
+                                   [](const MergeInput& input) { return !input.builtin_types; });
+  if (in_text) {
+    if (const Status exact = check_rows_read_as_written(); !exact) return refuse(exact.error());
+  }
+  std::set<ShardId> used;
+  for (const MergeInput& input : plan->inputs) {
+    if (input.home) used.insert(*input.home);
+    if (!input.home) used.insert(route.shards.begin(), route.shards.end());
+  }
+  const std::vector<ShardId> shards(used.begin(), used.end());
+  if (!acquire(shards) || !merge_link().acquire()) return Verdict::kWait;
+
+  auto run = std::make_unique<MergeRun>(plan);
+  const Config& config = *worker_.snapshot()->config;
+  run->allowance = {config.merge_rows, config.merge_bytes};
+  run->moments = moments();
+  const std::string* encoding = session_.state().known->find("server_encoding");
+  run->encoding = encoding != nullptr ? *encoding : "UTF8";
+  run->shapes.resize(plan->inputs.size());
+  if (bind != nullptr) {
+    run->bind.emplace(2, '\0').append(bind->after_names);
+    run->types = prepared->types;
+    run->types.resize(bind->values.size());
+  }
+  const bool readable = !router_session().embeds_ascii;
+  for (const MergeInput& input : plan->inputs) {
+    std::string text = input.select;
+    bool first = true;
+    for (const std::string& condition : input.conditions) {
+      std::optional<std::string> said = condition;
+      if (bind != nullptr) {
+        said = readable ? with_parameters(condition, *bind, run->types) : std::nullopt;
+      }
+      if (!said) continue;
+      text.append(std::exchange(first, false) ? " WHERE (" : " AND (").append(*said).append(")");
+    }
+    if (plan->reads_clock) {
+      text = with_moments(text, session_.standard_conforming_strings(), run->moments);
+    }
+    run->selects.push_back(std::move(text));
+  }
+  merge_run_ = std::move(run);
+  return std::nullopt;
+}
+
+// A simple query.
+ShardedConversation::Verdict ShardedConversation::select_at_merge_node(const Route& route,
+                                                                       std::uint32_t effects) {
+  if (const auto verdict = prepare_merge(route, effects, nullptr, nullptr)) return *verdict;
+  begin_merge({});
+  return Verdict::kTaken;
+}
+
+// `asked`: what of the answer the client wants.
+void ShardedConversation::begin_merge(FanOutPlan asked) {
+  session_.enqueue(std::exchange(asked.preface, {}));
+  merge_run_->asked = std::move(asked);
+  ServerLink& node = merge_link();
+  node.set_types(router_.topology().types_of(merge_shard()));
+  node.catch_up_settings();
+  ask_for_shapes();
+}
+
+// --- tables --------------------------------------------------------------------------------------
+
+// A table that is on one shard only, which is not the merge node.
+void ShardedConversation::ask_for_shapes() {
+  MergeRun& run = *merge_run_;
+  const std::vector<MergeInput>& inputs = run.plan->inputs;
+  for (; run.input < inputs.size(); ++run.input) {
+    const MergeInput& input = inputs[run.input];
+    if (!input.home || *input.home == merge_shard() || !run.shapes[run.input].empty()) continue;
+    FanOutPlan plan;
+    plan.use = FanOutPlan::Use::kSum;
+    plan.by_link = true;
+    plan.clients_text = false;
+    after_ = After::kMergeNode;
+    return begin_fan_out({&link(*input.home)}, std::move(plan), shape_question(input));
+  }
+  make_tables();
+}
+
+void ShardedConversation::make_tables() {
+  MergeRun& run = *merge_run_;
+  run.step = MergeRun::Step::kTables;
+  run.input = 0;
+  std::string text =
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;" + transaction_.local_statements();
+  for (std::size_t i = 0; i < run.plan->inputs.size(); ++i) {
+    const MergeInput& input = run.plan->inputs[i];
+    text += "CREATE TEMPORARY TABLE " + quoted_identifier(input.table);
+    if (run.shapes[i].empty()) {
+      text += " ON COMMIT DROP AS " + input.select + " WITH NO DATA;";
+    } else {
+      text += " (" + run.shapes[i] + ") ON COMMIT DROP;";
+    }
+  }
+  after_ = After::kMergeNode;
+  begin_fan_out({&merge_link()}, {}, text);
+}
+
+// --- rows ----------------------------------------------------------------------------------------
+
+void ShardedConversation::bring_rows() {
+  MergeRun& run = *merge_run_;
+  const std::vector<MergeInput>& inputs = run.plan->inputs;
+  if (run.input == inputs.size()) return run_at_merge_node();
+  run.step = MergeRun::Step::kRows;
+  const MergeInput& input = inputs[run.input];
+  std::string options = input.builtin_types ? "(FORMAT binary, ENCODING " : "(ENCODING ";
+  append_string_literal(options, run.encoding);
+  options += ")";
+  CopyShards shards;
+  const std::vector<ShardId> home(input.home ? 1 : 0, input.home.value_or(0));
+  shards.shards = input.home ? home : router_.topology().all_shards;
+  for (const ShardId shard : shards.shards) shards.links.push_back(&link(shard));
+  shards.sql = "COPY (" + run.selects[run.input] + ") TO STDOUT " + options;
+  copy_ = std::make_unique<MergeFeed>(session_, *this, std::move(shards), merge_link(),
+                                      "COPY " + temporary(input) + " FROM STDIN " + options,
+                                      input.builtin_types ? CopyFormat::kBinary : CopyFormat::kText,
+                                      run.allowance);
+}
+
+void ShardedConversation::rows_brought(CopyFanOut& feed) {
+  const bool failed = feed.failed();
+  const std::string complaint = failed ? feed.error_response() : std::string();
+  const bool broken = feed.broken();
+  const Error& loss = feed.loss();  // buried, it lives on until a later turn
+  worker_.bury(std::move(copy_));
+  if (broken && transaction_.open()) {
+    session_.close_with(loss);
+    return;
+  }
+  if (failed) return end_merge(true, complaint);
+  ++merge_run_->input;
+  bring_rows();
+}
+
+// --- the statement -------------------------------------------------------------------------------
+
+void ShardedConversation::run_at_merge_node() {
+  MergeRun& run = *merge_run_;
+  run.step = MergeRun::Step::kSelect;
+  ServerLink& node = merge_link();
+  if (run.plan->inputs.size() > 1) {
+    std::string text;
+    for (const MergeInput& input : run.plan->inputs) text += "ANALYZE " + temporary(input) + ";";
+    node.inject(text);
+  }
+  ServerLink* const links[] = {&node};
+  if (run.plan->reads_clock) tell_moments(links, run.moments);
+  FanOutPlan plan = std::move(run.asked);
+  plan.use = FanOutPlan::Use::kMerge;
+  plan.clients_text = false;
+  after_ = After::kMergeNode;
+  if (!run.bind) return begin_fan_out({&node}, std::move(plan), run.plan->text);
+  Statement statement;
+  statement.text = run.plan->text;
+  statement.types = run.types;
+  std::vector<FanOutShare> shares(1);
+  shares[0].statement = std::make_shared<const Statement>(std::move(statement));
+  append_bind_renamed(shares[0].bind, *decode_bind(*run.bind), {});
+  fan_out_ =
+      std::make_unique<FanOut>(session_, *this, std::vector<ServerLink*>{&node}, std::move(plan));
+  fan_out_->send_shares(std::move(shares), {});
+}
+
+void ShardedConversation::merge_step_done(FanOut& fan_out, const std::string& complaint) {
+  if (fan_out.failed()) return end_merge(true, complaint);
+  MergeRun& run = *merge_run_;
+  switch (run.step) {
+    case MergeRun::Step::kShapes: {
+      const std::string_view rows = fan_out.rows_from(0);
+      const auto row = decode_data_row(rows.substr(std::min(rows.size(), kFrameHeaderSize)));
+      if (row) {
+        for (const WireValue& value : *row) run.shapes[run.input] = value.bytes;
+      }
+      ++run.input;
+      return ask_for_shapes();
+    }
+    case MergeRun::Step::kTables:
+      return bring_rows();
+    case MergeRun::Step::kRows:
+      return;
+    case MergeRun::Step::kSelect:
+      break;
+  }
+  std::string reply;
+  const std::uint32_t most = fan_out.plan().max_rows;
+  if (most != 0 && fan_out.rows() == most) {
+    append_portal_suspended(reply);  // as PostgreSQL does, which does not look for one row more
+  } else {
+    append_command_complete(reply, "SELECT", fan_out.rows());
+  }
+  end_merge(false, std::move(reply));
+}
+
+void ShardedConversation::end_merge(bool failed, std::string reply) {
+  merge_run_.reset();
+  merge_link().end_own_transaction();
+  if (failed && transaction_.open()) transaction_.fail();
+  worker_.client_out().append(reply);
+  unit_done(failed);
+}
+
+}  // namespace pgshunt

@@ -1,0 +1,342 @@
+#include "router/merge_node.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "router/builtin.h"
+#include "router/fixed_moments.h"
+#include "router/level_text.h"
+#include "router/parse_tree.h"
+#include "router/sql_text.h"
+
+namespace pgshunt {
+namespace {
+
+// Objects below it are PostgreSQL's own, with the same OIDs everywhere (FirstNormalObjectId).
+constexpr std::uint32_t kFirstNormalOid = 16384;
+
+std::string quoted_name(const std::string& schema, const std::string& name) {
+  return schema.empty() ? quoted_identifier(name)
+                        : quoted_identifier(schema) + "." + quoted_identifier(name);
+}
+
+// Tables whose rows an outer join may leave out, with NULLs in their place: what WHERE says of
+// those must not be said of the rows.
+void find_dropped(const FromItem& item, bool dropped, std::set<const TableName*>& out) {
+  if (dropped && item.kind == FromItem::Kind::kTable) out.insert(&item.table);
+  for (std::size_t i = 0; i < item.sides.size(); ++i) {
+    const bool join = item.kind == FromItem::Kind::kJoin;
+    const bool by_this = join && (item.join == JoinKind::kFull ||
+                                  item.join == (i == 0 ? JoinKind::kRight : JoinKind::kLeft));
+    find_dropped(item.sides[i], dropped || by_this, out);
+  }
+}
+
+bool is_clause_word(const LevelText& level, std::size_t token) {
+  constexpr std::array<std::string_view, 14> kWords = {
+      "from",   "where", "group", "having", "window",    "order",  "limit",
+      "offset", "fetch", "for",   "union",  "intersect", "except", "into"};
+  return std::any_of(kWords.begin(), kWords.end(),
+                     [&](std::string_view word) { return level.is_keyword(token, word); });
+}
+
+// Which columns a statement may be about, as far as its words tell: more than it is, never fewer.
+class Mentions {
+ public:
+  explicit Mentions(const LevelText& level) : level_(level) {
+    for (std::size_t i = 0; i < level.tokens().size(); ++i) {
+      std::string name = level.name(i);
+      if (!name.empty()) {
+        every_column_ |= level.is_keyword(i, "natural");
+        if (!level.is_symbol(i + 1, '.')) ++words_[name];
+      } else if (level.is_symbol(i, '*')) {
+        const bool of_count = level.is_symbol(i - 1, '(') && level.is_symbol(i + 1, ')');
+        const bool ends = i + 1 == level.tokens().size() || level.is_symbol(i + 1, ',') ||
+                          level.is_symbol(i + 1, ')') || level.is_symbol(i + 1, ';') ||
+                          is_clause_word(level, i + 1);
+        every_column_ |= ends && !of_count;
+      }
+    }
+  }
+
+  bool every_column() const { return every_column_; }
+  bool names(const std::string& column) const { return words_.contains(column); }
+  // How often, other than to qualify what follows.
+  std::size_t count(const std::string& name) const {
+    const auto found = words_.find(name);
+    return found == words_.end() ? 0 : found->second;
+  }
+
+ private:
+  const LevelText& level_;
+  std::map<std::string, std::size_t> words_;
+  bool every_column_ = false;
+};
+
+class MergeNodePlanner {
+ public:
+  MergeNodePlanner(const Topology& topology, std::string_view text,
+                   const StatementAnalysis& analysis, const SearchPath* path,
+                   const std::vector<std::uint32_t>& types, const LevelText& level,
+                   bool bring_references)
+      : topology_(topology),
+        text_(text),
+        analysis_(analysis),
+        path_(path),
+        types_(types),
+        level_(level),
+        mentions_(level),
+        bring_references_(bring_references) {}
+
+  std::optional<MergeNodePlan> plan() {
+    MergeNodePlan out;
+    struct Change {
+      std::size_t begin;
+      std::size_t end;
+      std::string text;
+    };
+    std::vector<Change> changes;
+    for (std::size_t i = 0; i < analysis_.scopes().size(); ++i) {
+      const TableScope& scope = *analysis_.scopes()[i];
+      std::set<const TableName*> dropped;
+      for (const FromItem& item : analysis_.queries()[i]->from) find_dropped(item, false, dropped);
+      for (const TableUse& use : scope.tables()) {
+        if (!is_brought(use)) continue;
+        const auto place = place_of(*use.name);
+        if (!place) return std::nullopt;
+        MergeInput input = input_of(use, scope, place->first, !dropped.contains(use.name));
+        std::string& table = input.table;
+        const auto same =
+            std::find_if(out.inputs.begin(), out.inputs.end(), [&](const MergeInput& other) {
+              return other.select == input.select && other.conditions == input.conditions;
+            });
+        if (same != out.inputs.end()) {
+          table = same->table;
+        } else {
+          table = "pgshunt." + std::to_string(out.inputs.size() + 1);
+        }
+        std::string name = "pg_temp." + quoted_identifier(table);
+        if (use.name->alias.empty()) name += " AS " + quoted_identifier(use.name->name);
+        changes.push_back({level_.tokens()[place->first].begin, level_.tokens()[place->second].end,
+                           std::move(name)});
+        if (same == out.inputs.end()) out.inputs.push_back(std::move(input));
+      }
+    }
+    std::sort(changes.begin(), changes.end(),
+              [](const Change& a, const Change& b) { return a.begin < b.begin; });
+    std::size_t at = 0;
+    for (const Change& change : changes) {
+      if (change.begin < at) return std::nullopt;
+      out.text.append(text_.substr(at, change.begin - at)).append(change.text);
+      at = change.end;
+    }
+    out.text.append(text_.substr(at));
+    return out;
+  }
+
+ private:
+  bool is_brought(const TableUse& use) const {
+    switch (use.resolved.placement) {
+      case TableClass::kSharded:
+      case TableClass::kUnsharded:
+        return true;
+      case TableClass::kReference:
+        return bring_references_;
+      case TableClass::kCatalog:
+      case TableClass::kDerived:
+        break;
+    }
+    return false;
+  }
+
+  // The tokens of a table's name, first and last. Nothing if it stands where another name would
+  // mean something else.
+  std::optional<std::pair<std::size_t, std::size_t>> place_of(const TableName& name) const {
+    if (name.location < 0) return std::nullopt;
+    const auto first = level_.at(static_cast<std::size_t>(name.location));
+    if (!first) return std::nullopt;
+    std::size_t last = *first;
+    if (!name.schema.empty()) {
+      if (level_.name(last) != name.schema || !level_.is_symbol(last + 1, '.')) return std::nullopt;
+      last += 2;
+    }
+    if (level_.name(last) != name.name) return std::nullopt;
+    const std::size_t before = *first - 1;
+    if (*first > 0 &&
+        (level_.is_keyword(before, "table") || level_.is_keyword(before, "only") ||
+         (level_.is_symbol(before, '(') && *first > 1 && level_.is_keyword(before - 1, "only")))) {
+      return std::nullopt;
+    }
+    if (level_.is_symbol(last + 1, '*')) ++last;  // with its children, as always
+    return std::pair(*first, last);
+  }
+
+  MergeInput input_of(const TableUse& use, const TableScope& scope, std::size_t token,
+                      bool reducible) const {
+    MergeInput out;
+    const Table* table = use.resolved.table;
+    if (use.resolved.placement == TableClass::kUnsharded) out.home = use.resolved.home;
+    if (use.resolved.placement == TableClass::kReference) out.home = 0;
+    out.select = "SELECT ";
+    if (table == nullptr || table->columns.empty()) {
+      out.select += "*";
+    } else {
+      const bool all = mentions_.every_column() || use.name->column_aliases || may_be_whole(use);
+      out.builtin_types = true;
+      out.columns.emplace();
+      for (const Column& column : table->columns) {
+        if (!all && !mentions_.names(column.name)) continue;
+        if (!out.columns->empty()) out.select += ", ";
+        out.select += quoted_identifier(column.name);
+        out.columns->push_back(column.name);
+        out.builtin_types &= column.type_oid < kFirstNormalOid;
+      }
+    }
+    out.relation = table != nullptr ? quoted_name(table->schema, table->name)
+                                    : quoted_name(use.name->schema, use.name->name);
+    out.select += " FROM " + out.relation;
+    out.select += " AS " + quoted_identifier(std::string(use.visible_name()));
+    if (!reducible || table == nullptr || use.name->column_aliases) return out;
+    for (const TextRange& range : level_.conditions(token)) {
+      std::string condition(text_.substr(range.begin, range.end - range.begin));
+      if (is_about(condition, use, scope)) out.conditions.push_back(std::move(condition));
+    }
+    return out;
+  }
+
+  // A row as one value is called like its table: does the name stand anywhere else than where it is
+  // given?
+  bool may_be_whole(const TableUse& use) const {
+    const std::string name(use.visible_name());
+    std::size_t given = 0;
+    for (const auto& scope : analysis_.scopes()) {
+      for (const TableUse& other : scope->tables()) {
+        given += other.visible_name() == name ? 1 : 0;
+      }
+    }
+    return mentions_.count(name) > given;
+  }
+
+  // Can the rows' own server say whether they meet it?
+  bool is_about(const std::string& condition, const TableUse& use, const TableScope& scope) const {
+    const auto statement = parse_statement("SELECT 1 WHERE " + condition);
+    if (!statement || !statement->query || !statement->query->where) return false;
+    StatementAnalysis inside(topology_, path_, types_);
+    if (!inside.add_expression(*statement->query->where)) return false;
+    const StatementFacts& facts = inside.facts();
+    const std::string* const findings[] = {
+        &facts.other_moment,     &facts.local_function, &facts.unique_id, &facts.reading_function,
+        &facts.unknown_function, &facts.system_column,  &facts.oid_type,  &facts.aggregate,
+        &facts.unknown_operator, &facts.window,         &facts.other_node};
+    for (const std::string* finding : findings) {
+      if (!finding->empty()) return false;
+    }
+    if (facts.subqueries || !has_known_parameters(facts)) return false;
+    return is_of(*statement->query->where, use, scope);
+  }
+
+  // A parameter that is used elsewhere too might be given another type here.
+  bool has_known_parameters(const StatementFacts& facts) const {
+    const auto& everywhere = analysis_.facts().parameter_uses;
+    for (std::size_t i = 0; i < facts.parameter_uses.size(); ++i) {
+      if (facts.parameter_uses[i] == 0 || (i < types_.size() && types_[i] != 0)) continue;
+      if (i >= everywhere.size() || everywhere[i] != 1) return false;
+    }
+    return true;
+  }
+
+  // Does the expression name columns of this table only?
+  bool is_of(const Expr& expr, const TableUse& use, const TableScope& scope) const {
+    if (expr.kind == ExprKind::kColumn) {
+      if (expr.star || expr.names.empty() || expr.names.size() > 2) return false;
+      const std::string& column = expr.names.back();
+      if (use.resolved.table->find_column(column) == nullptr) return false;
+      if (expr.names.size() == 2) return expr.names.front() == use.visible_name();
+      return std::none_of(scope.tables().begin(), scope.tables().end(), [&](const TableUse& other) {
+        if (&other == &use) return false;
+        const Table* table = other.resolved.table;
+        return table == nullptr || table->columns.empty() || other.name->column_aliases ||
+               table->find_column(column) != nullptr;
+      });
+    }
+    return std::all_of(expr.args.begin(), expr.args.end(),
+                       [&](const Expr& arg) { return is_of(arg, use, scope); });
+  }
+
+  const Topology& topology_;
+  const std::string_view text_;
+  const StatementAnalysis& analysis_;
+  const SearchPath* path_;
+  const std::vector<std::uint32_t>& types_;
+  const LevelText& level_;
+  const Mentions mentions_;
+  const bool bring_references_;
+};
+
+// public.users.id: of a table that has another schema now.
+bool names_schema_of_column(const LevelText& level, const Topology& topology) {
+  for (std::size_t i = 0; i + 4 < level.tokens().size(); ++i) {
+    if (!level.is_symbol(i + 1, '.') || !level.is_symbol(i + 3, '.')) continue;
+    const std::string schema = level.name(i);
+    const std::string table = level.name(i + 2);
+    if (std::any_of(topology.tables.begin(), topology.tables.end(), [&](const Table& each) {
+          return each.schema == schema && each.name == table;
+        })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool only_reads(const StatementAnalysis& analysis) {
+  const StatementFacts& facts = analysis.facts();
+  return analysis.writes().empty() && !facts.locking && !facts.into && !facts.advisory_lock &&
+         !facts.has_default && facts.set_configs.empty() && facts.sequence_call.empty() &&
+         facts.sequence_read.empty() && facts.unique_id.empty();
+}
+
+}  // namespace
+
+std::string rows_text(const MergeInput& input) {
+  std::string out = input.select;
+  for (const std::string& condition : input.conditions) {
+    out += &condition == &input.conditions.front() ? " WHERE (" : " AND (";
+    out += condition + ")";
+  }
+  return out;
+}
+
+std::shared_ptr<const MergeNodePlan> plan_merge_node(
+    const Topology& topology, std::string_view text, const SqlStatement& statement,
+    const StatementAnalysis& analysis, const SearchPath* path,
+    const std::vector<std::uint32_t>& types, const Error& refused) {
+  const StatementFacts& facts = analysis.facts();
+  if (facts.tables != statement.tables.size() || !only_reads(analysis)) return nullptr;
+  // They would see what the merge node has of their tables.
+  if (!facts.reading_function.empty() || !facts.server_function.empty()) return nullptr;
+  if (!facts.system_column.empty() || !facts.other_moment.empty()) return nullptr;
+  if (!facts.unknown_operator.empty() || facts.other_node == "RangeTableSample") return nullptr;
+  std::vector<std::size_t> calls = facts.moment_calls;
+  std::sort(calls.begin(), calls.end());
+  if (find_moments(text) != calls) return nullptr;
+  const auto level = LevelText::read(text);
+  if (!level || names_schema_of_column(*level, topology)) return nullptr;
+
+  const auto make = [&](bool bring_references) -> std::shared_ptr<MergeNodePlan> {
+    auto plan =
+        MergeNodePlanner(topology, text, analysis, path, types, *level, bring_references).plan();
+    if (!plan) return nullptr;
+    plan->why = refused.message;
+    plan->reads_clock = !calls.empty();
+    if (plan->reads_clock) plan->text = with_fixed_moments(plan->text);
+    return std::make_shared<MergeNodePlan>(std::move(*plan));
+  };
+  auto plan = make(false);
+  if (plan && analysis.has(TableClass::kReference)) plan->with_references = make(true);
+  return plan;
+}
+
+}  // namespace pgshunt

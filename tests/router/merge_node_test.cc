@@ -1,0 +1,132 @@
+// What a statement at the merge node says, and what it wants brought there.
+#include "router/merge_node.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "router/planner.h"
+#include "router/router.h"
+#include "router/statement_plan.h"
+#include "tests/router/topologies.h"
+
+namespace pgshunt {
+namespace {
+
+class MergeNode : public ::testing::Test {
+ protected:
+  std::shared_ptr<const MergeNodePlan> plan(const std::string& sql,
+                                            std::vector<std::uint32_t> types = {}) {
+    const auto data = plan_statement(*topology_, {sql, types, 0});
+    error_ = data ? std::string() : data.error().message;
+    return data ? data->merge_node : nullptr;
+  }
+  // The texts of what is brought, then what runs.
+  std::vector<std::string> texts(const std::string& sql, std::vector<std::uint32_t> types = {}) {
+    const auto merge = plan(sql, std::move(types));
+    if (!merge) return {error_};
+    std::vector<std::string> out;
+    for (const MergeInput& input : merge->inputs) out.push_back(rows_text(input));
+    out.push_back(merge->text);
+    return out;
+  }
+  using Texts = std::vector<std::string>;
+
+  std::shared_ptr<const Topology> topology_ = test_topology();
+  std::string error_;
+};
+
+TEST_F(MergeNode, BringsTheColumnsThatAreNamed) {
+  EXPECT_EQ(texts("SELECT count(name) FROM users"),
+            (Texts{R"(SELECT "name" FROM "public"."users" AS "users")",
+                   R"(SELECT count(name) FROM pg_temp."pgshunt.1" AS "users")"}));
+  EXPECT_EQ(texts("SELECT count(*) FROM public.users AS u"),
+            (Texts{R"(SELECT  FROM "public"."users" AS "u")",
+                   R"(SELECT count(*) FROM pg_temp."pgshunt.1" AS u)"}));
+  // All of them: a star, a row as one value, columns that are named anew, NATURAL.
+  const std::string all = texts("SELECT *, row_number() OVER () FROM users").front();
+  for (const char* sql :
+       {"SELECT users.*, count(*) OVER () FROM users", "SELECT max(users::text) FROM users",
+        "SELECT max(users) FROM users", "SELECT count(x) FROM users AS users (x)",
+        "SELECT count(*) FROM users NATURAL JOIN countries"}) {
+    EXPECT_EQ(texts(sql).front(), all) << sql;
+  }
+  EXPECT_NE(texts("SELECT 2 * count(id) FROM users").front(), all);
+}
+
+TEST_F(MergeNode, BringsOnlyRowsThatCanHaveAPart) {
+  const auto conditions = [&](const std::string& sql, std::vector<std::uint32_t> types = {}) {
+    const auto merge = plan(sql, std::move(types));
+    return merge ? merge->inputs.front().conditions : Texts{error_};
+  };
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE name = 'x' AND id BETWEEN 1 AND 5 AND (id "
+                       "= 3 OR name = 'y')"),
+            (Texts{"name = 'x'", "id BETWEEN 1 AND 5", "(id = 3 OR name = 'y')"}));
+  EXPECT_EQ(conditions("SELECT count(*) FROM users u, posts p WHERE u.name = p.body AND u.id > 5 "
+                       "AND p.body <> 'z'"),
+            (Texts{"u.id > 5"}));
+  // The rows are in the result, with NULLs, if the condition fails.
+  EXPECT_EQ(
+      conditions(
+          "SELECT count(*) FROM users u RIGHT JOIN posts p ON u.name = p.body WHERE u.id IS NULL"),
+      Texts{});
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE name = 'x' OR id = 5"), Texts{});
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE random() < 0.5 AND name = 'x'"),
+            Texts{"name = 'x'"});
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE name = (SELECT max(name) FROM users)"),
+            Texts{});
+  // A subquery's are its own, and a name of the level outside is not known.
+  EXPECT_EQ(conditions("SELECT 1 FROM posts WHERE EXISTS (SELECT FROM users u WHERE u.name = 'x' "
+                       "AND u.name = posts.body)"
+                       " AND body = 'z'"),
+            (Texts{"body = 'z'"}));
+  // The type of an open parameter could be another without what else is said of it.
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE name = $1 AND id > $2 AND $2 < 7"),
+            Texts{"name = $1"});
+  EXPECT_EQ(conditions("SELECT count(*) FROM users WHERE id > $1 AND $1 < 7", {20}),
+            (Texts{"id > $1", "$1 < 7"}));
+}
+
+TEST_F(MergeNode, ATableThatIsReadTwiceAlikeIsBroughtOnce) {
+  EXPECT_EQ(texts("SELECT count(u.name) FROM users u, posts p").size(), 3u);
+  const auto merge = plan("SELECT count(a.name) FROM users a JOIN users a2 ON a.name = a2.name");
+  ASSERT_NE(merge, nullptr) << error_;
+  EXPECT_EQ(merge->inputs.size(), 2u);  // by other names
+  const auto twice = plan("SELECT (SELECT max(name) FROM users), (SELECT min(name) FROM users)");
+  ASSERT_NE(twice, nullptr) << error_;
+  EXPECT_EQ(twice->inputs.size(), 1u);
+}
+
+TEST_F(MergeNode, ReferenceTablesAreThereUnlessTheTransactionHasWrittenThem) {
+  const auto merge = plan("SELECT count(*) FROM users FULL JOIN countries ON code = name");
+  ASSERT_NE(merge, nullptr) << error_;
+  EXPECT_EQ(merge->inputs.size(), 1u);
+  EXPECT_NE(merge->text.find("JOIN countries"), std::string::npos);
+  ASSERT_NE(merge->with_references, nullptr);
+  EXPECT_EQ(merge->with_references->inputs.size(), 2u);
+}
+
+TEST_F(MergeNode, IsNotForWhatIsOneServersOrWrites) {
+  for (const char* sql :
+       {"SELECT count(*) FROM users FOR UPDATE", "SELECT count(ctid) FROM users",
+        "SELECT count(*), nextval('s') FROM users", "SELECT count(*) FROM ONLY users",
+        "SELECT count(public.users.id) FROM users",
+        "SELECT count(*), pg_relation_size('users') FROM users",
+        "SELECT count(my_function(id)) FROM users",
+        "WITH gone AS (DELETE FROM users RETURNING *) SELECT count(*) FROM gone",
+        "SELECT count(*) FROM users WHERE 'now' < name::timestamptz"}) {
+    EXPECT_EQ(plan(sql), nullptr) << sql;
+  }
+}
+
+TEST_F(MergeNode, ReadsOneClock) {
+  const auto merge = plan("SELECT count(*), now() FROM users WHERE name < now()::text");
+  ASSERT_NE(merge, nullptr) << error_;
+  EXPECT_TRUE(merge->reads_clock);
+  EXPECT_NE(merge->text.find("current_setting"), std::string::npos);
+  EXPECT_EQ(merge->inputs[0].conditions, Texts{"name < now()::text"});
+}
+
+}  // namespace
+}  // namespace pgshunt

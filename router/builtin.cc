@@ -488,10 +488,6 @@ FunctionClass classify_function(const Topology& topology, Names names) {
   switch (user->behaviour) {
     case UserFunctionClass::kPortable:
       return built_in == FunctionClass::kUnknown ? FunctionClass::kPortable : built_in;
-    case UserFunctionClass::kAggregate:
-      // Another overload of a built-in one. Others, and calls that name its schema, are not known.
-      if (built_in == FunctionClass::kAggregate) return built_in;
-      break;
     case UserFunctionClass::kLocal:
       return FunctionClass::kUnknown;
     case UserFunctionClass::kMayRead:

@@ -104,22 +104,16 @@ WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NUL
 ORDER BY 1, 2, 3, k.place)";
 
 // Immutable functions read no tables by their own declaration. C code that is not immutable is an
-// extension's, and reads none of ours either; functions in SQL and procedural languages do. An
-// aggregate is what its functions are: citext has a min() and a max().
+// extension's, and reads none of ours either; functions in SQL and procedural languages do.
 constexpr std::string_view kFunctionsQuery = R"(
 SELECT n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes),
        p.proargtypes::text, p.provolatile::text, p.prokind::text, l.lanname::text,
        CASE WHEN p.provolatile = 'i' AND p.prokind = 'f' AND NOT p.proretset THEN 'portable'
             WHEN l.lanname IN ('c', 'internal') AND p.prokind = 'f' THEN 'local'
-            WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_proc f
-                             WHERE f.provolatile <> 'i' AND f.oid IN (
-                               g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
-                               g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn)) AND g.aggkind = 'n' THEN 'aggregate'
             ELSE 'reads' END
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-LEFT JOIN pg_catalog.pg_aggregate g ON g.aggfnoid = p.oid
 WHERE )" PGSHUNT_OURS;
 
 // An array has the subscripting of one; a base type of fixed length may have an element too
@@ -303,7 +297,6 @@ Status CatalogReader::add_function_row(Row row) {
   function.kind = row[5][0];
   function.language = row[6];
   if (row[7] == "portable") function.behaviour = UserFunctionClass::kPortable;
-  if (row[7] == "aggregate") function.behaviour = UserFunctionClass::kAggregate;
   if (row[7] == "local") function.behaviour = UserFunctionClass::kLocal;
   catalog_.functions.push_back(std::move(function));
   return Ok{};

@@ -28,9 +28,6 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
     CREATE FUNCTION pure(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE FUNCTION many(int) RETURNS SETOF int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE FUNCTION native() RETURNS float8 LANGUAGE internal AS 'drandom';
-    CREATE FUNCTION added(int, int) RETURNS int LANGUAGE sql AS 'SELECT $1 + $2';
-    CREATE AGGREGATE total(int) (sfunc = int4pl, stype = int);
-    CREATE AGGREGATE slow(int) (sfunc = added, stype = int);
     CREATE VIEW v AS SELECT 1;
     CREATE TABLE p (a int) PARTITION BY LIST (a);
     CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
@@ -112,8 +109,6 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
   EXPECT_EQ(behaviour("pure"), static_cast<int>(UserFunctionClass::kPortable));
   EXPECT_EQ(behaviour("many"), static_cast<int>(UserFunctionClass::kMayRead));
   EXPECT_EQ(behaviour("native"), static_cast<int>(UserFunctionClass::kLocal));
-  EXPECT_EQ(behaviour("total"), static_cast<int>(UserFunctionClass::kAggregate));
-  EXPECT_EQ(behaviour("slow"), static_cast<int>(UserFunctionClass::kMayRead));
   EXPECT_EQ(behaviour("lower"), -1);
   EXPECT_TRUE((*topology)->is_opaque("", "v"));
   EXPECT_TRUE((*topology)->is_opaque("public", "p1"));

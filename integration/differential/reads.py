@@ -338,6 +338,11 @@ def _(choose, text):
         f"SELECT rank() OVER (PARTITION BY id = {a} ORDER BY n), n FROM items", f"SELECT (SELECT count(*) FROM events e WHERE e.item_id = i.parent) FROM items i WHERE i.id = {a}",
         f"SELECT count(*) FROM items i WHERE i.parent = {a}", f"VALUES ((SELECT count(*) FROM items)), ({a})", f"SELECT (SELECT count(*) FROM items), {a}",
         f"SELECT EXISTS (SELECT 1 FROM items WHERE n = {a})", f"SELECT {a} IN (SELECT id FROM items), {name} = ANY (SELECT name FROM people)",
+        # The primary key has the other columns with it.
+        "SELECT i.id, i.kind, i.n, count(e.no) FROM items i LEFT JOIN events e ON e.n = i.n GROUP BY i.id", "SELECT city, upper(name), max(pay) FROM people GROUP BY name",
+        "SELECT p.name, p.city, sum(i.price) FROM people p JOIN items i ON i.owner = p.name GROUP BY p.name HAVING p.age > 25", "SELECT spent, no FROM visits GROUP BY day, no ORDER BY minutes, no",
+        "SELECT kind, (SELECT count(*) FROM people WHERE age = n) FROM items GROUP BY id", f"SELECT item_id, kind, count(*) FROM events GROUP BY no, item_id HAVING n > {a}",
+        "SELECT g.title, count(*) FROM items i JOIN grades g USING (mood) GROUP BY g.mood", "SELECT * FROM cities c JOIN people p ON p.city = c.name GROUP BY c.name, p.name",
         "TABLE items", "TABLE visits ORDER BY day, no LIMIT 3", f"SELECT FROM items WHERE n > {a}", "SELECT count(*) FROM ONLY items",
         f"SELECT count(*) FROM visits WHERE day = date '2024-01-09' OR day > '2024-01-16'",
         "SELECT day, count(*), sum(spent) FROM visits WHERE day BETWEEN '2024-01-05' AND '2024-01-10' GROUP BY day"), False
@@ -441,7 +446,7 @@ def _(choose, text):
         f'SELECT range_agg(spread), range_intersect_agg(spreads) FROM "Odd ones" d{where}', f'SELECT xmlagg(xml ORDER BY "Key") FROM "Odd ones" d{where}',
         f'SELECT v FROM {bare}, grades g WHERE v IS NOT NULL AND g.mood = \'ok\'', f'SELECT v, count(*) FROM {bare} GROUP BY v', f'SELECT DISTINCT v FROM {bare}',
         f'SELECT count(v), count(DISTINCT v), (max(v::text)) FROM {bare}', f'SELECT v.* FROM {bare} WHERE v::text LIKE \'%1%\' ORDER BY v LIMIT 5', f'SELECT count(*) FROM {bare} WHERE v = v',
-        f'SELECT ROW(v, 1), v IS NULL FROM {bare} LEFT JOIN cities c ON c.name = \'Ulm\'', f'SELECT i.*, b.* FROM items i JOIN blog.items b ON b.id = i.id WHERE i.n > 0',
+        f'SELECT v IS NULL, ROW(c.name, 1) FROM {bare} LEFT JOIN cities c ON c.name = \'Ulm\'', f'SELECT i.*, b.* FROM items i JOIN blog.items b ON b.id = i.id WHERE i.n > 0',
         'SELECT items.id, b.kind FROM items JOIN blog.items b USING (id)', 'SELECT count(*) FROM blog.items, public.items WHERE public.items.owner = blog.items.owner',
         'SELECT blog.items.owner, public.items.id FROM blog.items LEFT JOIN public.items ON public.items.id = blog.items.id',
         f'SELECT day, sum(value), count(DISTINCT who) FROM readings WHERE day > \'2024-01-0{choose.number(1, 9)}\' GROUP BY day', 'SELECT count(*) FROM ONLY items',

@@ -97,6 +97,10 @@ class Runner:
     def shrunk(self, earlier, case, outcome):
         """The smallest cases that fail as this one did behind `earlier`, and how."""
         read = case.form in self.reads
+        self.world.reset()
+        self.reconnect()
+        if not self.asks_proxy:
+            return [case], outcome
         if read and not self.steady(case):
             return [case], outcome._replace(reason=f"one server differs from its twin, too: {outcome.reason}")
 
@@ -115,8 +119,6 @@ class Runner:
         def follows(before):
             self.reconnect()
             return fails(case, before)
-        self.world.reset()
-        self.reconnect()
         if fails(case):
             return [shrink(case, fails)], outcome
         for count in (1, 3, 10, 30, EARLIER):
@@ -132,8 +134,6 @@ class Runner:
 
     def steady(self, case):
         """Whether one server answers alike however it stores and plans."""
-        if not self.asks_proxy:
-            return True
         self.twin = self.twin or self.world.twin()
         try:
             return not any(compare(self.twin.ask(*step[:2], case.how), self.whole.ask(*step[:2], case.how), step.ordered)
@@ -151,7 +151,12 @@ class Runner:
 
     def _run_case(self, case):
         kind, reason, failed = "identical", None, False
+        read = case.form in self.reads
         for step in case.steps:
+            if read and kind == "refused":
+                # The whole goes on: has it an error, and it is left as it was.
+                failed = failed or any(answer.error for answer in self.whole.ask(step.sql, step.values, case.how))
+                continue
             in_transaction = self.parts.status() != IDLE
             try:
                 found = self.parts.ask(step.sql, step.values, case.how)
@@ -159,7 +164,7 @@ class Runner:
                 ended = self.world.revive()
                 return Outcome("lost", f"{step.sql}: {f'the proxy ended with status {ended}' if ended else error}")
             refusal = next((answer for answer in found if answer.error == REFUSED), None)
-            if refusal and case.form not in self.reads:
+            if refusal and not read:
                 # Nothing was done. In a transaction that is the end of it; the whole forgets it too.
                 kind, reason = "refused", refusal.message
                 if in_transaction:
@@ -169,8 +174,6 @@ class Runner:
             failed = failed or any(answer.error for answer in expected)
             if refusal and not any(answer.error == REFUSED for answer in expected):
                 kind, reason = "refused", refusal.message
-                if in_transaction:
-                    break
                 continue
             difference = compare(found, expected, step.ordered)
             if difference:

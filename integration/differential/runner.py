@@ -70,7 +70,10 @@ class Runner:
                 self.tally[case.form]["alike"] += outcome.kind == "identical"
                 if outcome.kind == "refused":
                     self.refusals[re.sub(r'"[^"]*"', '"..."', outcome.reason)].append(case)
-            if outcome.kind in ("different", "lost"):
+            # Of errors that are alike one is shown.
+            alike = str(complaint(outcome)).startswith("error") and any(
+                complaint(each) == complaint(outcome) for _, each in self.failures)
+            if outcome.kind in ("different", "lost") and not alike:
                 self.failures.append(self.shrunk(list(earlier), case, outcome))
                 self.world.reset()
             earlier.append(case)

@@ -488,6 +488,8 @@ FunctionClass classify_function(const Topology& topology, Names names) {
   switch (user->behaviour) {
     case UserFunctionClass::kPortable:
       return built_in == FunctionClass::kUnknown ? FunctionClass::kPortable : built_in;
+    case UserFunctionClass::kAggregate:
+      return FunctionClass::kAggregate;
     case UserFunctionClass::kLocal:
       return FunctionClass::kUnknown;
     case UserFunctionClass::kMayRead:

@@ -110,6 +110,11 @@ SELECT n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes
        p.proargtypes::text, p.provolatile::text, p.prokind::text, l.lanname::text,
        CASE WHEN p.provolatile = 'i' AND p.prokind = 'f' AND NOT p.proretset THEN 'portable'
             WHEN l.lanname IN ('c', 'internal') AND p.prokind = 'f' THEN 'local'
+            WHEN p.prokind = 'a' AND NOT EXISTS (
+                 SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid IN (
+                   a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                   a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+                 WHERE a.aggfnoid = p.oid AND f.provolatile <> 'i') THEN 'aggregate'
             ELSE 'reads' END
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -297,6 +302,7 @@ Status CatalogReader::add_function_row(Row row) {
   function.kind = row[5][0];
   function.language = row[6];
   if (row[7] == "portable") function.behaviour = UserFunctionClass::kPortable;
+  if (row[7] == "aggregate") function.behaviour = UserFunctionClass::kAggregate;
   if (row[7] == "local") function.behaviour = UserFunctionClass::kLocal;
   catalog_.functions.push_back(std::move(function));
   return Ok{};

@@ -31,6 +31,10 @@ class LevelText {
   }
   // An unquoted word, not behind a dot or AS.
   bool is_keyword(std::size_t token, std::string_view lower) const;
+  // How many parentheses are around it; those at their ends are outside.
+  int depth(std::size_t token) const { return token < depth_.size() ? depth_[token] : -1; }
+  // The word of a clause that comes behind WHERE, or a semicolon.
+  bool ends_where(std::size_t token) const;
   // What a name says: folded to lower case, or without its quotes; empty for other tokens.
   std::string name(std::size_t token) const;
 
@@ -39,8 +43,6 @@ class LevelText {
   std::vector<TextRange> conditions(std::size_t token) const;
 
  private:
-  bool ends_where(std::size_t token) const;
-
   std::string_view sql_;
   std::vector<SqlToken> tokens_;
   std::vector<int> depth_;              // of each: the parentheses around it

@@ -335,8 +335,19 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
     return std::make_shared<MergeNodePlan>(std::move(*plan));
   };
   auto plan = make(false);
-  if (plan && analysis.has(TableClass::kReference)) plan->with_references = make(true);
-  return plan;
+  if (!plan) return nullptr;
+  if (analysis.has(TableClass::kReference)) plan->with_references = make(true);
+  auto partial = plan_partial_aggregates(topology, *level, *statement.query, analysis);
+  if (!partial) return plan;
+  auto out = std::make_shared<MergeNodePlan>();
+  MergeInput& input = out->inputs.emplace_back();
+  input.table = "pgshunt.1";
+  input.select = std::move(partial->select);
+  out->text = std::move(partial->text);
+  out->sums = std::move(partial->sums);
+  out->why = refused.message;
+  out->by_rows = std::move(plan);
+  return out;
 }
 
 }  // namespace pgshunt

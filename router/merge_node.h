@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "router/partial_aggregates.h"
 #include "router/sql_tree.h"
 #include "router/statement_analysis.h"
 #include "router/topology.h"
@@ -42,8 +43,13 @@ std::string rows_text(const MergeInput& input);
 
 struct MergeNodePlan {
   std::vector<MergeInput> inputs;
-  std::string text;          // what the merge node runs
-  std::string why;           // no other way will do
+  std::string text;  // what the merge node runs
+  std::string why;   // no other way will do
+  // The input is what the shards say of groups (router/partial_aggregates.h); these are the sums
+  // in `text` that may need a cast. The parameters of what is brought must be put in, so there is
+  // another plan for where they cannot be: by rows.
+  std::vector<PartialAggregates::Sum> sums;
+  std::shared_ptr<const MergeNodePlan> by_rows;
   bool reads_clock = false;  // router/fixed_moments.h: `text` reads settings, conditions call
   // Reference tables are read where they are, at the merge node, which does not see what the open
   // transaction has written to them: then this one, which brings them too. Null: there are none.

@@ -123,9 +123,10 @@ struct Table {
 
 // What a function outside pg_catalog may do, by the worst of its overloads.
 enum class UserFunctionClass : std::uint8_t {
-  kPortable,  // declared IMMUTABLE: its arguments decide, on any shard
-  kLocal,     // of C code that is not immutable: an extension's, reading no tables of ours
-  kMayRead,   // anything else may read or write any table, and would see one shard's part of it
+  kPortable,   // declared IMMUTABLE: its arguments decide, on any shard
+  kAggregate,  // of such functions
+  kLocal,      // of C code that is not immutable: an extension's, reading no tables of ours
+  kMayRead,    // anything else may read or write any table, and would see one shard's part of it
 };
 
 struct UserFunction {

@@ -557,7 +557,7 @@ def _(choose):
         "TRUNCATE users", "LOCK users", "CREATE TABLE more (a int)", "DO $$ BEGIN DELETE FROM users; END $$", "CALL nothing()",
         "COPY users TO STDOUT", "COPY posts FROM STDIN", "CREATE TEMP TABLE users (id int)", "VACUUM users",
         "SELECT * INTO more FROM users", "EXPLAIN SELECT * FROM users", "SELECT * FROM users FOR UPDATE",
-        "SELECT currval('x')", "SELECT ctid FROM users", "SELECT random() < 2 FROM users", "PREPARE p AS SELECT 1 FROM users",
+        "SELECT currval('x')", "SELECT ctid FROM users", "PREPARE p AS SELECT 1 FROM users",
         "DECLARE c CURSOR FOR SELECT * FROM users"))
 
 

@@ -35,6 +35,8 @@ struct MergeRun {
   // has such a table. And the SELECT of its rows, with its conditions.
   std::vector<std::string> shapes;
   std::vector<std::string> selects;
+  std::vector<std::uint64_t> rows;         // that were brought into each
+  std::vector<std::uint32_t> types_there;  // of the columns of what groups have become
   MergeAllowance allowance;
   FixedMoments moments;
   std::string encoding;  // the servers'

@@ -235,6 +235,7 @@ class ShardedConversation final : public Conversation,
   ServerLink& merge_link();
   std::optional<Verdict> prepare_merge(const Route& route, std::uint32_t effects,
                                        const BindView* bind, const Statement* prepared);
+  bool may_be_by_groups(const MergeNodePlan& plan, const BindView* bind, const Statement* prepared);
   Verdict select_at_merge_node(const Route& route, std::uint32_t effects);
   void begin_merge(FanOutPlan asked);
   void ask_for_shapes();

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "protocol/frame_writer.h"
+#include "proxy/session/bind_parts.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
@@ -42,42 +43,6 @@ Error too_large() {
 
 std::string fetch_text(std::size_t rows) {
   return "FETCH FORWARD " + std::to_string(rows) + " FROM " + std::string(kCursor);
-}
-
-// The client's Bind for a text of ours that has only some of its parameters: the others are NULL.
-std::string bind_for(const BindView& bind, const std::vector<std::size_t>& uses,
-                     std::string_view result_formats) {
-  const auto used = [&](std::size_t i) { return i < uses.size() && uses[i] > 0; };
-  std::string out;
-  FrameWriter writer(out, frontend::kBind);
-  writer.cstring({});
-  writer.cstring({});
-  const auto count = static_cast<std::uint16_t>(bind.values.size());
-  writer.be16(count);
-  for (std::size_t i = 0; i < count; ++i) writer.be16(used(i) ? bind.formats.of(i) : kFormatText);
-  writer.be16(count);
-  std::size_t index = 0;
-  for (const WireValue& value : bind.values) {
-    if (value.is_null || !used(index)) {
-      writer.be32(0xFFFFFFFF);
-    } else {
-      writer.be32(static_cast<std::uint32_t>(value.bytes.size()));
-      writer.bytes(value.bytes);
-    }
-    ++index;
-  }
-  writer.bytes(result_formats);
-  return out;
-}
-
-// Types for the parameters of a text: one that it does not have is NULL of some type.
-std::vector<std::uint32_t> types_for(std::vector<std::uint32_t> types, std::size_t count,
-                                     const std::vector<std::size_t>& uses) {
-  types.resize(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i >= uses.size() || uses[i] == 0) types[i] = type_oid::kText;
-  }
-  return types;
 }
 
 // An open parameter that is a column's value has the column's type, unless it is used elsewhere.

@@ -5,10 +5,12 @@
 // The shards are read as by any other statement, inside the client's transaction if there is one,
 // so it sees what the client has written.
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "protocol/value_text.h"
 #include "proxy/database.h"
+#include "proxy/session/bind_parts.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
@@ -18,6 +20,9 @@
 
 namespace pgshunt {
 namespace {
+
+// Tables of fewer rows are read whole, whatever is known of them.
+constexpr std::uint64_t kWorthAnalyzing = 500;
 
 std::string temporary(const MergeInput& input) {
   return "pg_temp." + quoted_identifier(input.table);
@@ -101,6 +106,35 @@ std::string shape_question(const MergeInput& input) {
   return out + "]::pg_catalog.name[])";
 }
 
+// The one number in each row.
+std::vector<std::uint32_t> numbers_of(std::string_view rows) {
+  std::vector<std::uint32_t> out;
+  FrameHeader header;
+  while (read_frame_header(rows, kMaxBodySize, header) == FrameStatus::kComplete) {
+    const auto row = decode_data_row(rows.substr(kFrameHeaderSize, header.body_size));
+    if (!row) break;
+    for (const WireValue& value : *row) {
+      std::uint32_t number = 0;
+      std::from_chars(value.bytes.data(), value.bytes.data() + value.bytes.size(), number);
+      out.push_back(number);
+    }
+    rows.remove_prefix(header.frame_size());
+  }
+  return out;
+}
+
+// The statement over what is said of groups, where the types of its columns are known.
+std::string with_casts(const MergeNodePlan& plan, const std::vector<std::uint32_t>& types) {
+  std::string out;
+  std::size_t at = 0;
+  for (const PartialAggregates::Sum& sum : plan.sums) {
+    if (sum.column >= types.size() || types[sum.column] != type_oid::kInt8) continue;
+    out.append(plan.text, at, sum.behind - at).append("::pg_catalog.int8");
+    at = sum.behind;
+  }
+  return out.append(plan.text, at);
+}
+
 }  // namespace
 
 // --- how it begins -------------------------------------------------------------------------------
@@ -124,10 +158,27 @@ ServerLink& ShardedConversation::merge_link() {
   return *merge_link_;
 }
 
+// May what the shards say of groups be brought? It goes through text, with values in place of
+// parameters; one that stands in several places might be read as another type in each.
+bool ShardedConversation::may_be_by_groups(const MergeNodePlan& plan, const BindView* bind,
+                                           const Statement* prepared) {
+  if (!check_rows_read_as_written() || !router_session().exact_floats) return false;
+  if (bind == nullptr) return true;
+  if (router_session().embeds_ascii) return false;
+  const std::vector<std::size_t> uses = uses_of_parameters(prepared->text);
+  std::vector<std::uint32_t> types = prepared->types;
+  types.resize(bind->values.size());
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    if (types[i] == 0 && (i >= uses.size() || uses[i] != 1)) return false;
+  }
+  return with_parameters(plan.inputs.front().select, *bind, types).has_value();
+}
+
 // Nothing: the servers are ready, merge_run_ is made. `bind`: the client's; null: a simple query.
 std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
     const Route& route, std::uint32_t effects, const BindView* bind, const Statement* prepared) {
   std::shared_ptr<const MergeNodePlan> plan = route.merge_node;
+  if (plan->by_rows && !may_be_by_groups(*plan, bind, prepared)) plan = plan->by_rows;
   if (transaction_.wrote_everywhere && plan->with_references) plan = plan->with_references;
   if ((effects & ~kLeavesNothing) != kEffectNone) {
     return refuse({sqlstate::kFeatureNotSupported,
@@ -136,7 +187,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
   }
   const bool in_text = std::any_of(plan->inputs.begin(), plan->inputs.end(),
                                    [](const MergeInput& input) { return !input.builtin_types; });
-  if (in_text) {
+  if (in_text && !plan->by_rows) {
     if (const Status exact = check_rows_read_as_written(); !exact) return refuse(exact.error());
   }
   std::set<ShardId> used;
@@ -162,6 +213,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
   const bool readable = !router_session().embeds_ascii;
   for (const MergeInput& input : plan->inputs) {
     std::string text = input.select;
+    if (plan->by_rows && bind != nullptr) text = *with_parameters(text, *bind, run->types);
     bool first = true;
     for (const std::string& condition : input.conditions) {
       std::optional<std::string> said = condition;
@@ -227,13 +279,22 @@ void ShardedConversation::make_tables() {
     const MergeInput& input = run.plan->inputs[i];
     text += "CREATE TEMPORARY TABLE " + quoted_identifier(input.table);
     if (run.shapes[i].empty()) {
-      text += " ON COMMIT DROP AS " + input.select + " WITH NO DATA;";
+      text += " ON COMMIT DROP AS " + run.selects[i] + " WITH NO DATA;";
     } else {
       text += " (" + run.shapes[i] + ") ON COMMIT DROP;";
     }
   }
+  if (!run.plan->sums.empty()) {
+    text += "SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = ";
+    append_string_literal(text, temporary(run.plan->inputs.front()));
+    text += "::pg_catalog.regclass AND attnum > 0 ORDER BY attnum";
+  }
+  FanOutPlan plan;
+  plan.use = FanOutPlan::Use::kSum;
+  plan.by_link = true;
+  plan.clients_text = false;
   after_ = After::kMergeNode;
-  begin_fan_out({&merge_link()}, {}, text);
+  begin_fan_out({&merge_link()}, std::move(plan), text);
 }
 
 // --- rows ----------------------------------------------------------------------------------------
@@ -262,6 +323,7 @@ void ShardedConversation::rows_brought(CopyFanOut& feed) {
   const bool failed = feed.failed();
   const std::string complaint = failed ? feed.error_response() : std::string();
   const bool broken = feed.broken();
+  const std::uint64_t rows = feed.rows();
   const Error& loss = feed.loss();  // buried, it lives on until a later turn
   worker_.bury(std::move(copy_));
   if (broken && transaction_.open()) {
@@ -269,6 +331,7 @@ void ShardedConversation::rows_brought(CopyFanOut& feed) {
     return;
   }
   if (failed) return end_merge(true, complaint);
+  merge_run_->rows.push_back(rows);
   ++merge_run_->input;
   bring_rows();
 }
@@ -281,8 +344,11 @@ void ShardedConversation::run_at_merge_node() {
   ServerLink& node = merge_link();
   if (run.plan->inputs.size() > 1) {
     std::string text;
-    for (const MergeInput& input : run.plan->inputs) text += "ANALYZE " + temporary(input) + ";";
-    node.inject(text);
+    for (std::size_t i = 0; i < run.rows.size(); ++i) {
+      if (run.rows[i] < kWorthAnalyzing) continue;
+      text += "ANALYZE " + temporary(run.plan->inputs[i]) + ";";
+    }
+    if (!text.empty()) node.inject(text);
   }
   ServerLink* const links[] = {&node};
   if (run.plan->reads_clock) tell_moments(links, run.moments);
@@ -290,13 +356,22 @@ void ShardedConversation::run_at_merge_node() {
   plan.use = FanOutPlan::Use::kMerge;
   plan.clients_text = false;
   after_ = After::kMergeNode;
-  if (!run.bind) return begin_fan_out({&node}, std::move(plan), run.plan->text);
+  std::string text = with_casts(*run.plan, run.types_there);
+  if (!run.bind) return begin_fan_out({&node}, std::move(plan), text);
+  const BindView bind = *decode_bind(*run.bind);
+  const std::vector<std::size_t> uses = uses_of_parameters(text);
   Statement statement;
-  statement.text = run.plan->text;
+  statement.text = std::move(text);
   statement.types = run.types;
+  // What is said of groups has taken some of them already.
+  if (run.plan->by_rows) statement.types = types_for(run.types, run.types.size(), uses);
   std::vector<FanOutShare> shares(1);
   shares[0].statement = std::make_shared<const Statement>(std::move(statement));
-  append_bind_renamed(shares[0].bind, *decode_bind(*run.bind), {});
+  if (run.plan->by_rows) {
+    shares[0].bind = bind_for(bind, uses, *plan.result_formats);
+  } else {
+    append_bind_renamed(shares[0].bind, bind, {});
+  }
   fan_out_ =
       std::make_unique<FanOut>(session_, *this, std::vector<ServerLink*>{&node}, std::move(plan));
   fan_out_->send_shares(std::move(shares), {});
@@ -316,6 +391,7 @@ void ShardedConversation::merge_step_done(FanOut& fan_out, const std::string& co
       return ask_for_shapes();
     }
     case MergeRun::Step::kTables:
+      run.types_there = numbers_of(fan_out.rows_from(0));
       return bring_rows();
     case MergeRun::Step::kRows:
       return;

@@ -20,7 +20,9 @@ class MergeNode : public ::testing::Test {
                                             std::vector<std::uint32_t> types = {}) {
     const auto data = plan_statement(*topology_, {sql, types, 0});
     error_ = data ? std::string() : data.error().message;
-    return data ? data->merge_node : nullptr;
+    if (!data || !data->merge_node) return nullptr;
+    // What groups become is looked at below.
+    return data->merge_node->by_rows ? data->merge_node->by_rows : data->merge_node;
   }
   // The texts of what is brought, then what runs.
   std::vector<std::string> texts(const std::string& sql, std::vector<std::uint32_t> types = {}) {
@@ -126,6 +128,60 @@ TEST_F(MergeNode, ReadsOneClock) {
   EXPECT_TRUE(merge->reads_clock);
   EXPECT_NE(merge->text.find("current_setting"), std::string::npos);
   EXPECT_EQ(merge->inputs[0].conditions, Texts{"name < now()::text"});
+}
+
+// --- partial aggregates ---
+
+class Partial : public ::testing::Test {
+ protected:
+  // What the shards run, and the merge node; empty if rows are brought instead.
+  std::pair<std::string, std::string> texts(const std::string& sql) {
+    const auto data = plan_statement(*topology_, {sql, {}, 0});
+    if (!data || !data->merge_node || !data->merge_node->by_rows) return {};
+    return {data->merge_node->inputs.front().select, data->merge_node->text};
+  }
+  std::shared_ptr<const Topology> topology_ = test_topology();
+};
+
+TEST_F(Partial, ShardsSayWhatIsPutTogether) {
+  const auto [shards, node] =
+      texts("SELECT country, count(*), avg(id) + 1 AS a FROM users u WHERE name > 'x' GROUP BY u.country "
+            "HAVING sum(id) > 5 ORDER BY country LIMIT 3;");
+  EXPECT_EQ(shards,
+            "SELECT u.country AS \"pgshunt.g1\", count(*) AS \"pgshunt.p1\", sum(id) AS \"pgshunt.p2\", "
+            "count(id) AS \"pgshunt.p3\" FROM users u WHERE name > 'x' GROUP BY 1");
+  EXPECT_EQ(node,
+            "SELECT \"pgshunt.g1\"  AS \"country\", coalesce(pg_catalog.sum(\"pgshunt.p1\"), 0)::pg_catalog.int8  AS "
+            "\"count\", (pg_catalog.sum(\"pgshunt.p2\") / nullif(pg_catalog.sum(\"pgshunt.p3\"), 0)) + 1 AS a  FROM "
+            "pg_temp.\"pgshunt.1\" GROUP BY \"pgshunt.g1\" HAVING pg_catalog.sum(\"pgshunt.p2\") > 5 ORDER BY "
+            "\"pgshunt.g1\" LIMIT 3 ");
+}
+
+TEST_F(Partial, GroupsAreFoundByNumberNameAndExpression) {
+  for (const char* sql : {"SELECT lower(name) AS low, max(id) FROM users GROUP BY 1",
+                          "SELECT lower(name) AS low, max(id) FROM users GROUP BY low",
+                          "SELECT lower(name) AS low, max(id) FROM users GROUP BY lower(name)"}) {
+    EXPECT_EQ(texts(sql).first,
+              "SELECT lower(name) AS \"pgshunt.g1\", max(id) AS \"pgshunt.p1\" FROM users GROUP BY 1")
+        << sql;
+    EXPECT_EQ(texts(sql).second,
+              "SELECT \"pgshunt.g1\" AS low , max(\"pgshunt.p1\")  AS \"max\" FROM pg_temp.\"pgshunt.1\" GROUP BY "
+              "\"pgshunt.g1\" ")
+        << sql;
+  }
+}
+
+TEST_F(Partial, WhatCannotBePutTogetherIsLeftAlone) {
+  for (const char* sql :
+       {"SELECT count(DISTINCT name) FROM users", "SELECT string_agg(name, ',') FROM users",
+        "SELECT stddev(id) FROM users", "SELECT count(*) FROM users GROUP BY ROLLUP (name)",
+        "SELECT name, count(*) FROM users GROUP BY id", "SELECT count(*) FROM users u JOIN posts p ON u.name = p.body",
+        "SELECT count(*) FROM countries LEFT JOIN users ON code = country", "SELECT count(my_function(id)) FROM users",
+        "SELECT max(id) OVER () FROM users", "SELECT array_agg(name ORDER BY id) FROM users",
+        "SELECT count(*), (SELECT max(id) FROM users) FROM users", "SELECT count(*) FROM users, now()",
+        "SELECT (count(*))::text::int FROM users"}) {
+    EXPECT_EQ(texts(sql).first, "") << sql;
+  }
 }
 
 }  // namespace

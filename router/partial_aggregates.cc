@@ -1,0 +1,438 @@
+#include "router/partial_aggregates.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "router/builtin.h"
+#include "router/distribution.h"
+#include "router/parse_tree.h"
+#include "router/scatter_plan.h"
+#include "router/sql_text.h"
+
+namespace pgshunt {
+namespace {
+
+constexpr std::string_view kTable = "pg_temp.\"pgshunt.1\"";
+
+// What one aggregate says of the union of rows is what it says of what it says of its parts.
+constexpr std::array<std::string_view, 8> kOfThemselves = {
+    "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor"};
+
+bool is_of_itself(std::string_view name) {
+  return std::find(kOfThemselves.begin(), kOfThemselves.end(), name) != kOfThemselves.end();
+}
+
+// A run of tokens, [begin, end).
+struct Tokens {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  bool empty() const { return begin >= end; }
+};
+
+// The outermost clauses of a SELECT.
+struct Clauses {
+  Tokens targets;
+  Tokens from;   // FROM and WHERE, with their words
+  Tokens group;  // the list
+  Tokens rest;   // HAVING, ORDER BY, LIMIT, ..., with their words
+};
+
+// The name PostgreSQL gives to a column without AS (FigureColname); nothing where that is not
+// known here.
+std::optional<std::string> column_name(const Expr& value) {
+  switch (value.kind) {
+    case ExprKind::kColumn:
+      if (value.star) return std::nullopt;
+      return value.names.back();
+    case ExprKind::kFunction:
+      return value.names.back();
+    case ExprKind::kOperator:
+      return "?column?";
+    default:
+      return std::nullopt;
+  }
+}
+
+class PartialPlanner {
+ public:
+  PartialPlanner(const Topology& topology, const LevelText& level, const Query& query,
+                 const TableScope& scope)
+      : topology_(topology), level_(level), query_(query), scope_(scope) {}
+
+  std::optional<PartialAggregates> plan() {
+    if (!find_clauses() || !find_groups()) return std::nullopt;
+    std::string targets;
+    const std::vector<Tokens> items = split(clauses_.targets);
+    if (items.size() != query_.targets.size()) return std::nullopt;
+    out_.text = "SELECT ";
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (i > 0) out_.text += ", ";
+      if (!append(items[i])) return std::nullopt;
+      const Target& target = query_.targets[i];
+      if (!target.name.empty()) continue;  // AS is in the text
+      const auto name = target.value ? column_name(*target.value) : std::nullopt;
+      if (!name) return std::nullopt;
+      out_.text += " AS " + quoted_identifier(*name);
+    }
+    out_.text.append(" FROM ").append(kTable);
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      out_.text += (i == 0 ? " GROUP BY " : ", ") + group_name(i);
+    }
+    out_.text += " ";
+    if (!append(clauses_.rest) || !names_only_ours()) return std::nullopt;
+    if (partials_.empty() && groups_.empty()) return std::nullopt;
+    finish_select();
+    return std::move(out_);
+  }
+
+ private:
+  bool find_clauses() {
+    const std::size_t count = level_.tokens().size();
+    if (!level_.is_keyword(0, "select")) return false;
+    if (level_.is_keyword(1, "all") || level_.is_keyword(1, "distinct")) return false;
+    std::optional<std::size_t> table;
+    for (const TableUse& use : scope_.tables()) {
+      const auto at = level_.at(static_cast<std::size_t>(std::max(use.name->location, 0)));
+      if (at && (!table || *at < *table)) table = at;
+    }
+    if (!table) return false;
+    std::size_t from = *table;
+    while (from > 0 && !(level_.depth(from) == 0 && level_.is_keyword(from, "from"))) --from;
+    if (from == 0) return false;
+    std::size_t group = from;
+    const auto at_clause = [&](std::size_t i) {
+      return level_.depth(i) == 0 && (level_.ends_where(i));
+    };
+    while (group < count && !at_clause(group)) ++group;
+    clauses_.targets = {1, from};
+    clauses_.from = {from, group};
+    std::size_t rest = group;
+    if (level_.is_keyword(group, "group")) {
+      if (!level_.is_keyword(group + 1, "by")) return false;
+      rest = group + 2;
+      while (rest < count && !at_clause(rest)) ++rest;
+      clauses_.group = {group + 2, rest};
+    }
+    std::size_t end = count;
+    while (end > rest && level_.is_symbol(end - 1, ';')) --end;
+    clauses_.rest = {rest, end};
+    return true;
+  }
+
+  // The parts of a list.
+  std::vector<Tokens> split(Tokens list) const {
+    std::vector<Tokens> out;
+    std::size_t begin = list.begin;
+    for (std::size_t i = list.begin; i < list.end; ++i) {
+      if (level_.depth(i) != 0 || !level_.is_symbol(i, ',')) continue;
+      out.push_back({begin, i});
+      begin = i + 1;
+    }
+    if (begin < list.end) out.push_back({begin, list.end});
+    return out;
+  }
+
+  std::string_view text(Tokens tokens) const {
+    const std::size_t begin = level_.tokens()[tokens.begin].begin;
+    return level_.sql().substr(begin, level_.tokens()[tokens.end - 1].end - begin);
+  }
+
+  // A target without its AS and name.
+  Tokens value_of_target(std::size_t index) const {
+    const std::vector<Tokens> items = split(clauses_.targets);
+    Tokens out = items[index];
+    if (query_.targets[index].name.empty()) return out;
+    if (out.end - out.begin < 2) return out;
+    --out.end;
+    if (level_.tokens()[out.end - 1].kind == TokenKind::kIdentifier &&
+        word_is(level_.text(out.end - 1), "as")) {
+      --out.end;
+    }
+    return out;
+  }
+
+  bool is_column(const std::string& name) const {
+    return std::any_of(scope_.tables().begin(), scope_.tables().end(), [&](const TableUse& use) {
+      return use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
+             use.resolved.table->find_column(name) != nullptr;
+    });
+  }
+
+  // What GROUP BY names: a number and the name of a target stand for that.
+  bool find_groups() {
+    if (query_.grouped != !clauses_.group.empty()) return false;
+    if (clauses_.group.empty()) return true;
+    if (split(clauses_.targets).size() != query_.targets.size()) return false;
+    for (Tokens item : split(clauses_.group)) {
+      if (item.empty()) return false;
+      if (item.end - item.begin == 1) {
+        const SqlToken& token = level_.tokens()[item.begin];
+        if (token.kind == TokenKind::kInteger) {
+          std::size_t number = 0;
+          for (const char digit : level_.text(item.begin)) {
+            if (digit < '0' || digit > '9' || number > 10'000) return false;
+            number = number * 10 + static_cast<std::size_t>(digit - '0');
+          }
+          if (number == 0 || number > query_.targets.size()) return false;
+          item = value_of_target(number - 1);
+        } else if (const std::string name = level_.name(item.begin);
+                   !name.empty() && !is_column(name)) {
+          const auto target = std::find_if(query_.targets.begin(), query_.targets.end(),
+                                           [&](const Target& each) { return each.name == name; });
+          if (target == query_.targets.end()) return false;
+          item = value_of_target(static_cast<std::size_t>(target - query_.targets.begin()));
+        } else if (name.empty()) {
+          return false;
+        }
+      }
+      groups_.push_back(item);
+    }
+    return true;
+  }
+
+  static std::string group_name(std::size_t index) {
+    return "\"pgshunt.g" + std::to_string(index + 1) + "\"";
+  }
+
+  bool same(std::size_t a, std::size_t b) const {
+    const std::string name = level_.name(a);
+    if (!name.empty()) return name == level_.name(b);
+    return level_.tokens()[a].kind == level_.tokens()[b].kind && level_.text(a) == level_.text(b);
+  }
+
+  // Does a group's expression stand here? How many tokens it takes; 0: no.
+  std::size_t group_at(std::size_t at, std::size_t end, Tokens group) const {
+    const std::size_t size = group.end - group.begin;
+    const bool qualified = at > 0 && level_.is_symbol(at - 1, '.');
+    const auto ends_well = [&](std::size_t behind) {
+      return !level_.is_symbol(behind, '.') && !level_.is_symbol(behind, '(');
+    };
+    if (qualified) return 0;
+    if (at + size <= end) {
+      std::size_t i = 0;
+      while (i < size && same(at + i, group.begin + i)) ++i;
+      if (i == size && ends_well(at + size)) return size;
+    }
+    // A column with or without its table.
+    const std::string column = level_.name(group.end - 1);
+    const bool plain = size == 1 || (size == 3 && level_.is_symbol(group.begin + 1, '.'));
+    if (!plain || column.empty()) return 0;
+    if (size == 3 && level_.name(at) == column && ends_well(at + 1) && is_unique(column)) return 1;
+    if (size == 1 && at + 3 <= end && level_.is_symbol(at + 1, '.') &&
+        level_.name(at + 2) == column && ends_well(at + 3) && is_unique(column)) {
+      return 3;
+    }
+    return 0;
+  }
+
+  // Only one of the tables has such a column.
+  bool is_unique(const std::string& column) const {
+    return std::count_if(scope_.tables().begin(), scope_.tables().end(), [&](const TableUse& use) {
+             const Table* table = use.resolved.table;
+             return table == nullptr || table->columns.empty() ||
+                    table->find_column(column) != nullptr;
+           }) == 1;
+  }
+
+  std::size_t add_partial(std::string text) {
+    const auto found = std::find(partials_.begin(), partials_.end(), text);
+    if (found != partials_.end()) return static_cast<std::size_t>(found - partials_.begin());
+    partials_.push_back(std::move(text));
+    return partials_.size() - 1;
+  }
+  static std::string partial_name(std::size_t index) {
+    return "\"pgshunt.p" + std::to_string(index + 1) + "\"";
+  }
+
+  // The call that begins here, up to its FILTER; 0: there is none that can be put together.
+  std::optional<std::size_t> end_of_call(std::size_t at, std::size_t end) const {
+    const auto closing = [&](std::size_t open) -> std::optional<std::size_t> {
+      const int depth = level_.depth(open);
+      for (std::size_t i = open + 1; i < end; ++i) {
+        if (level_.depth(i) == depth) return i;
+      }
+      return std::nullopt;
+    };
+    const auto close = closing(at + 1);
+    if (!close) return std::nullopt;
+    if (level_.is_keyword(at + 2, "distinct")) return std::nullopt;
+    for (std::size_t i = at + 2; i < *close; ++i) {
+      const bool sorts = level_.is_keyword(i, "order") && level_.is_keyword(i + 1, "by");
+      if (sorts && level_.depth(i) == level_.depth(at) + 1) return std::nullopt;
+    }
+    std::size_t behind = *close + 1;
+    if (level_.is_keyword(behind, "within") || level_.is_keyword(behind, "over")) {
+      return std::nullopt;
+    }
+    if (behind < end && level_.is_keyword(behind, "filter") && level_.is_symbol(behind + 1, '(')) {
+      const auto filter = closing(behind + 1);
+      if (!filter) return std::nullopt;
+      behind = *filter + 1;
+    }
+    return behind;
+  }
+
+  // Writes a part of the statement in terms of what the shards have said. False: it cannot be.
+  bool append(Tokens tokens) {
+    std::size_t copied = tokens.begin;
+    const auto copy_to = [&](std::size_t at) {
+      if (copied < at) out_.text.append(text({copied, at})).append(" ");
+    };
+    for (std::size_t at = tokens.begin; at < tokens.end;) {
+      std::size_t taken = 0;
+      for (std::size_t i = 0; i < groups_.size() && taken == 0; ++i) {
+        taken = group_at(at, tokens.end, groups_[i]);
+        // Behind AS it is a name.
+        const bool named = at > 0 && level_.tokens()[at - 1].kind == TokenKind::kIdentifier &&
+                           word_is(level_.text(at - 1), "as");
+        if (named) taken = 0;
+        if (taken == 0) continue;
+        copy_to(at);
+        out_.text += group_name(i);
+        out_.text += " ";
+      }
+      if (taken == 0) {
+        const auto call = append_aggregate(at, tokens.end, copy_to);
+        if (!call) return false;
+        taken = *call;
+      }
+      if (taken == 0) {
+        ++at;
+        continue;
+      }
+      at += taken;
+      copied = at;
+    }
+    copy_to(tokens.end);
+    return true;
+  }
+
+  // How many tokens the aggregate here takes; 0: there is none. Nothing: it cannot be put together.
+  template <class CopyTo>
+  std::optional<std::size_t> append_aggregate(std::size_t at, std::size_t end, CopyTo copy_to) {
+    const std::string name = level_.name(at);
+    if (name.empty() || at + 1 >= end || !level_.is_symbol(at + 1, '(')) return 0;
+    const std::string names[] = {name};
+    if (classify_function(topology_, names) != FunctionClass::kAggregate) return 0;
+    if (at > 0 && level_.is_symbol(at - 1, '.')) return std::nullopt;
+    const auto behind = end_of_call(at, end);
+    if (!behind) return std::nullopt;
+    const std::string call(text({at, *behind}));
+    const std::string arguments = call.substr(call.find('('));
+    copy_to(at);
+    if (name == "count") {
+      out_.text +=
+          "coalesce(pg_catalog.sum(" + partial_name(add_partial(call)) + "), 0)::pg_catalog.int8 ";
+    } else if (name == "sum") {
+      const std::size_t column = add_partial(call);
+      out_.text += "pg_catalog.sum(" + partial_name(column) + ")";
+      out_.sums.push_back({out_.text.size(), groups_.size() + column});
+      out_.text += " ";
+    } else if (name == "avg") {
+      const std::string sum = partial_name(add_partial("sum" + arguments));
+      const std::string count = partial_name(add_partial("count" + arguments));
+      out_.text += "(pg_catalog.sum(" + sum + ") / nullif(pg_catalog.sum(" + count + "), 0)) ";
+    } else if (is_of_itself(name)) {
+      out_.text += name + "(" + partial_name(add_partial(call)) + ") ";
+    } else {
+      return std::nullopt;
+    }
+    return *behind - at;
+  }
+
+  // Nothing of the shards' tables is left in the text.
+  bool names_only_ours() const {
+    const auto statement = parse_statement(out_.text);
+    if (!statement || !statement->query) return false;
+    const Query& query = *statement->query;
+    const auto ours = [&](const std::string& name, bool may_be_target) {
+      if (name.starts_with("pgshunt.")) return true;
+      return may_be_target &&
+             std::any_of(query.targets.begin(), query.targets.end(),
+                         [&](const Target& target) { return target.name == name; });
+    };
+    const auto walk = [&](const auto& self, const Expr& expr, bool may_be_target) -> bool {
+      if (expr.query) return false;
+      if (expr.kind == ExprKind::kColumn) {
+        return expr.names.size() == 1 && !expr.star && ours(expr.names.front(), may_be_target);
+      }
+      return std::all_of(expr.args.begin(), expr.args.end(),
+                         [&](const Expr& arg) { return self(self, arg, false); });
+    };
+    for (const Target& target : query.targets) {
+      if (!target.value || !walk(walk, *target.value, false)) return false;
+    }
+    for (const SortItem& item : query.order) {
+      if (!walk(walk, item.value, true)) return false;
+    }
+    return std::all_of(query.rest.begin(), query.rest.end(),
+                       [&](const Expr& expr) { return walk(walk, expr, false); });
+  }
+
+  void finish_select() {
+    out_.select = "SELECT ";
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      out_.select.append(i > 0 ? ", " : "").append(text(groups_[i])).append(" AS ");
+      out_.select += group_name(i);
+    }
+    for (std::size_t i = 0; i < partials_.size(); ++i) {
+      if (i > 0 || !groups_.empty()) out_.select += ", ";
+      out_.select += partials_[i] + " AS " + partial_name(i);
+    }
+    out_.select.append(" ").append(text(clauses_.from));
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      out_.select += (i == 0 ? " GROUP BY " : ", ") + std::to_string(i + 1);
+    }
+  }
+
+  const Topology& topology_;
+  const LevelText& level_;
+  const Query& query_;
+  const TableScope& scope_;
+  Clauses clauses_;
+  std::vector<Tokens> groups_;
+  std::vector<std::string> partials_;
+  PartialAggregates out_;
+};
+
+}  // namespace
+
+std::optional<PartialAggregates> plan_partial_aggregates(const Topology& topology,
+                                                         const LevelText& level, const Query& query,
+                                                         const StatementAnalysis& analysis) {
+  const StatementFacts& facts = analysis.facts();
+  const bool plain = !facts.ctes && !facts.subqueries && !facts.set_operation && !query.distinct &&
+                     !query.windows && !query.with_ties && query.values.empty();
+  if (!plain || (facts.aggregate.empty() && !query.grouped)) return std::nullopt;
+  const std::string* const findings[] = {
+      &facts.window,   &facts.local_function,   &facts.unknown_function, &facts.system_column,
+      &facts.oid_type, &facts.unknown_operator, &facts.other_node,       &facts.moment};
+  for (const std::string* finding : findings) {
+    if (!finding->empty()) return std::nullopt;
+  }
+  const TableScope& scope = *analysis.scope_of(query);
+  if (!check_rows_are_partitioned(query.from, scope)) return std::nullopt;
+  for (const TableUse& use : scope.tables()) {
+    if (use.resolved.placement == TableClass::kUnsharded || use.resolved.table == nullptr ||
+        use.resolved.table->columns.empty() || use.name->column_aliases) {
+      return std::nullopt;
+    }
+    for (const Column& column : use.resolved.table->columns) {
+      if (column.type_oid == type_oid::kFloat4) return std::nullopt;
+    }
+  }
+  // The user's own by these names may be the ones that are meant; such a min() or max(), as that of
+  // citext, is taken for what it says.
+  for (const char* name : {"count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every",
+                           "bit_and", "bit_or", "bit_xor"}) {
+    const UserFunction* user = topology.find_user_function(name);
+    const bool of_another_kind =
+        user != nullptr && (std::string_view(name) == "min" || std::string_view(name) == "max") &&
+        user->behaviour == UserFunctionClass::kAggregate;
+    if (user != nullptr && !of_another_kind) return std::nullopt;
+  }
+  return PartialPlanner(topology, level, query, scope).plan();
+}
+
+}  // namespace pgshunt

@@ -75,8 +75,18 @@ class Client:
 
     def ask(self, sql, values=(), how="simple"):
         """All answers to one statement, or to one message of several."""
+        try:
+            return self._ask(sql, values, how)
+        except psycopg.OperationalError as error:
+            raise Lost(str(error)) from error
+
+    def simple(self, sql):
+        return self.ask(sql)
+
+    def _ask(self, sql, values, how):
         if how == "simple":
-            return self.simple(inlined(sql, values))
+            self._connection.send_query(inlined(sql, values).encode())
+            return self._answers()
         connection = self._connection
         types = [OIDS.get(value.type, 0) if how in ("typed", "binary") else 0 for value in values]
         texts = [None if value.text is None else value.text.encode() for value in values]
@@ -101,10 +111,6 @@ class Client:
         connection.send_query_params(sql.encode(), texts, types, formats, int(how == "binary"))
         return self._answers()
 
-    def simple(self, sql):
-        self._connection.send_query(sql.encode())
-        return self._answers()
-
     def _answers(self):
         connection = self._connection
         answers = []
@@ -114,10 +120,7 @@ class Client:
             while connection.is_busy():
                 if not select.select([connection.socket], [], [], PATIENCE)[0]:
                     raise Lost(f"no answer in {PATIENCE} s")
-                try:
-                    connection.consume_input()
-                except psycopg.OperationalError as error:
-                    raise Lost(str(error)) from error
+                connection.consume_input()
             result = connection.get_result()
             if result is None:
                 break

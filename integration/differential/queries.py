@@ -25,6 +25,11 @@ TABLES = {
         "date": ["day"], "int": ["no", "minutes"], "text": ["who"], "bigint": ["item"], "numeric": ["spent"]}),
     "grades": (["mood"], {"mood": ["mood"], "text": ["title"], "numeric": ["weight"]}),
     "cities": (["name"], {"text": ["name", "country"], "int": ["inhabitants"]}),
+    "readings": (["sensor", "day"], {"bigint": ["sensor"], "date": ["day"], "numeric": ["value"], "text": ["who"]}),
+    "blog.items": (["owner"], {"text": ["owner", "kind"], "bigint": ["id"]}),
+    '"Odd ones"': (['"Key"'], {
+        "text": ['"Key"', '"sélect"'], "int": ['"group"', "doubled", "positive"], "numeric": ['"a ""b"" c"'], "inet": ["net"],
+        "range": ["spread"], "money": ["dollars"], "timetz": ["clock"]}),
     "users": (["id"], {
         "bigint": ["id"], "int": ["score", "level"], "smallint": ["small"], "text": ["name", "nick", "country"],
         "bool": ["active"], "timestamp": ["seen"], "timestamptz": ["noted"], "uuid": ["tag"]}),
@@ -32,10 +37,11 @@ TABLES = {
 }
 # The keys rows are spread by, with their kinds.
 SHARD_KEYS = {"items": ("id", "bigint"), "events": ("item_id", "bigint"), "voids": ("id", "bigint"), "people": ("name", "text"),
-              "visits": ("day", "date"), "users": ("id", "bigint"), "posts": ("user_id", "bigint")}
+              "visits": ("day", "date"), "readings": ("sensor", "bigint"), "blog.items": ("owner", "text"),
+              '"Odd ones"': ('"Key"', "text"), "users": ("id", "bigint"), "posts": ("user_id", "bigint")}
 SHARDED = list(SHARD_KEYS)
 LETTERS = {"items": "i", "events": "e", "voids": "x", "people": "p", "visits": "v", "grades": "g", "cities": "c", "users": "u",
-           "posts": "o"}
+           "posts": "o", "readings": "r", "blog.items": "b", '"Odd ones"': "d"}
 # What tables are joined by; {a} and {b} are their aliases. Few are shard keys of both.
 LINKS = [
     ("items", "events", "{a}.id = {b}.item_id"), ("items", "events", "{a}.kind = {b}.kind"), ("items", "events", "{a}.n = {b}.n"),
@@ -48,6 +54,9 @@ LINKS = [
     ("people", "grades", "{a}.mood = {b}.mood"), ("people", "cities", "{a}.city = {b}.name"), ("people", "cities", "lower({a}.city) = lower({b}.name)"),
     ("users", "posts", "{a}.id = {b}.user_id"), ("users", "items", "{a}.id = {b}.id"), ("users", "items", "{a}.score = {b}.n"),
     ("posts", "events", "{a}.user_id = {b}.item_id AND {a}.id = {b}.no"), ("posts", "users", "{a}.likes = {b}.score"),
+    ("readings", "items", "{a}.sensor = {b}.id"), ("readings", "visits", "{a}.day = {b}.day"), ("readings", "people", "{a}.who = {b}.name"),
+    ("blog.items", "items", "{a}.id = {b}.id"), ("blog.items", "items", "{a}.kind = {b}.kind"), ("blog.items", "people", "{a}.owner = {b}.name"),
+    ('"Odd ones"', "people", '{a}."Key" = {b}.name'), ('"Odd ones"', "items", '{a}."group" = {b}.n'), ('"Odd ones"', "blog.items", '{a}."Key" = {b}.kind'),
     ("voids", "items", "{a}.id = {b}.id"), ("voids", "people", "{a}.kind = {b}.name"), ("items", "voids", "{a}.n = {b}.n"),
 ]
 QUOTED = "%''%"
@@ -55,11 +64,11 @@ QUOTED = "%''%"
 AMBIGUOUS = ("citext",)
 # Those with min() and max().
 COMPARED = ["bigint", "big", "int", "smallint", "numeric", "digits", "text", "dictionary", "char", "mood", "float8", "wild", "real",
-            "date", "timestamp", "timestamptz", "time", "interval", "array"]
+            "date", "timestamp", "timestamptz", "time", "interval", "array", "inet", "money", "timetz"]
 WHOLE_NUMBERS = ["int", "smallint", "bigint"]
 SAFE_TO_ADD = ["int", "smallint", "bigint", "big", "numeric", "digits", "float8", "real", "wild", "interval"]
 GROUPED = ["int", "smallint", "numeric", "text", "text", "dictionary", "char", "mood", "mood", "real", "bool", "date", "time", "uuid",
-           "array", "json", "bits", "bigint", "float8", "interval", "timestamp", "timestamptz"]
+           "array", "json", "bits", "bigint", "inet", "range", "money", "timetz", "float8", "interval", "timestamp", "timestamptz"]
 COLLATIONS = ['"C"', '"POSIX"', '"C.utf8"', '"ucs_basic"', '"de-x-icu"', '"sv-x-icu"', '"en-US-x-icu"', '"und-x-icu"', "folded",
               '"default"', 'pg_catalog."C"']
 
@@ -180,7 +189,9 @@ class Writer:
         kind = choose.some(*self.kinds())
         column, constant = self.column(kind), lambda: self.constant(kind)  # noqa: E731
         compared = choose.some("<", "<=", "=", "<>", "<>", ">=", ">")
-        return choose.some(f"{column} IS NULL", f"{column} IS NOT NULL", f"{column} IS NOT NULL") if choose.chance(0.15) else {
+        if kind in ("inet", "range", "money", "timetz") or choose.chance(0.15):
+            return choose.some(f"{column} IS NULL", f"{column} IS NOT NULL", f"{column} IS NOT NULL")
+        return {
             "text": lambda: choose.some(
                 lambda: f"{column} {compared} {constant()}", lambda: f"{column} LIKE '{choose.some('a%', '%b', '_', 'Z%', QUOTED)}'",
                 lambda: f"{column} IN ({constant()}, {constant()}, {constant()})", lambda: f"{column} ILIKE 'é%'",
@@ -367,7 +378,8 @@ class Writer:
             lambda: f"count(*) > 1 AND {groups[0][0]} IS NOT NULL" if groups else "count(*) > 0")() if choose.chance(0.25) else ""
         sql = self.select(", ".join(text + (f" AS {alias}" if alias else "") for text, alias in targets)) + where + clause
         sql += f" HAVING {having}" if having else ""
-        if groups and not choose.chance(0.7):
+        # GROUP BY the name of a column and of an alias means the column: its groups may look the same.
+        if groups and (targets and clause == f" GROUP BY {targets[0][1]}" or choose.chance(0.3)):
             return sql, False
         parts = []
         for _ in range(choose.some(0, 1, 1, 2)):
@@ -423,8 +435,8 @@ def choose_order(writer):
 
 
 def one_table(choose, *names):
-    name = choose.some(*names or ("items", "items", "items", "items", "events", "events", "people", "people", "visits", "visits",
-                                  "users", "posts", "voids"))
+    name = choose.some(*names or ("items", "items", "items", "items", "items", "events", "events", "people", "people", "visits",
+                                  "visits", "readings", "blog.items", '"Odd ones"', "users", "posts", "voids"))
     return choose.some(table(name, qualified=False), table(name), table(name, LETTERS[name]), table(name, LETTERS[name], False))
 
 

@@ -3,7 +3,7 @@ from that contract alone, over the tables of queries.py."""
 
 import re
 
-from differential.client import Value
+from differential.client import Value, inlined
 from differential.generator import Step, Text, statement_class
 from differential.queries import COLLATIONS, LETTERS, Writer, any_source, choose_order, derived, joined_tables, linked, one_table, table
 from differential.world import NAMES
@@ -338,6 +338,11 @@ def _(choose, text):
         f"SELECT rank() OVER (PARTITION BY id = {a} ORDER BY n), n FROM items", f"SELECT (SELECT count(*) FROM events e WHERE e.item_id = i.parent) FROM items i WHERE i.id = {a}",
         f"SELECT count(*) FROM items i WHERE i.parent = {a}", f"VALUES ((SELECT count(*) FROM items)), ({a})", f"SELECT (SELECT count(*) FROM items), {a}",
         f"SELECT EXISTS (SELECT 1 FROM items WHERE n = {a})", f"SELECT {a} IN (SELECT id FROM items), {name} = ANY (SELECT name FROM people)",
+        # The primary key has the other columns with it.
+        "SELECT i.id, i.kind, i.n, count(e.no) FROM items i LEFT JOIN events e ON e.n = i.n GROUP BY i.id", "SELECT city, upper(name), max(pay) FROM people GROUP BY name",
+        "SELECT p.name, p.city, sum(i.price) FROM people p JOIN items i ON i.owner = p.name GROUP BY p.name HAVING p.age > 25", "SELECT spent, no FROM visits GROUP BY day, no ORDER BY minutes, no",
+        "SELECT kind, (SELECT count(*) FROM people WHERE age = n) FROM items GROUP BY id", f"SELECT item_id, kind, count(*) FROM events GROUP BY no, item_id HAVING n > {a}",
+        "SELECT g.title, count(*) FROM items i JOIN grades g USING (mood) GROUP BY g.mood", "SELECT * FROM cities c JOIN people p ON p.city = c.name GROUP BY c.name, p.name",
         "TABLE items", "TABLE visits ORDER BY day, no LIMIT 3", f"SELECT FROM items WHERE n > {a}", "SELECT count(*) FROM ONLY items",
         f"SELECT count(*) FROM visits WHERE day = date '2024-01-09' OR day > '2024-01-16'",
         "SELECT day, count(*), sum(spent) FROM visits WHERE day BETWEEN '2024-01-05' AND '2024-01-10' GROUP BY day"), False
@@ -416,6 +421,87 @@ def _(choose, text):
                  f"SELECT {'nick' if kind == 'citext' else 'mood' if kind == 'mood' else 'name'} FROM people) s", False))()
 
 
+# --- odd tables and names -------------------------------------------------------------------------
+
+
+@reading("odd tables and names")
+def _(choose, text):
+    odd, = writers(text, choose, '"Odd ones"')
+    where = odd.where()
+    bare = choose.some("visits v", "events v", "voids v", "readings v")  # of no types of the user's, whose numbers differ by database
+    column = choose.some("point", "xml", "json", "path", "words", "bits", "grid", "mac", "position", "void", "pair", "letter", "named", "spreads",
+                         "net", "dollars", "clock")
+    return choose.some(
+        f'SELECT * FROM "Odd ones" d{where}', f'SELECT d::text FROM "Odd ones" d{where}', f'SELECT d."Key", {column} FROM "Odd ones" d JOIN people p ON p.name = d."Key"',
+        f'SELECT "Key", {column} FROM "Odd ones" d{where} ORDER BY "group", "sélect", "Key" LIMIT 7', f'SELECT {column}, count(*) OVER () FROM "Odd ones" d{where}',
+        f'SELECT (d.pair).b, count(*), sum((pair).a) FROM "Odd ones" d{where} GROUP BY 1', f'SELECT pair, count(*) FROM "Odd ones" d{where} GROUP BY pair ORDER BY pair',
+        f'SELECT "group", sum("a ""b"" c"), max(positive) FROM "Odd ones" d{where} GROUP BY "group"', f'SELECT json_agg(d ORDER BY d."Key") FROM "Odd ones" d{where}',
+        f'SELECT row_to_json(d), to_jsonb(d) -> {choose.some(chr(39) + "group" + chr(39), chr(39) + "pair" + chr(39))} FROM "Odd ones" d LEFT JOIN items i ON i.id = d."group"',
+        f'SELECT x."From", count(*) AS "Select" FROM (SELECT "group" AS "From" FROM "Odd ones" d{where}) x GROUP BY x."From" ORDER BY "Select", 1',
+        f'SELECT a, b FROM "Odd ones" AS o (a, b) JOIN people ON name = a WHERE b > 0', f'SELECT "Odd ones"."Key" FROM "Odd ones" WHERE EXISTS (SELECT 1 FROM items WHERE n = "group")',
+        f'SELECT * FROM people AS "from" JOIN blog.items AS "select" ON "select".owner = "from".name WHERE "from".age > 25', 'SELECT U&"\\0067roup", count(*) FROM "Odd ones" GROUP BY 1',
+        f'SELECT unnest(grid), count(*) FROM "Odd ones" d{where} GROUP BY 1', f'SELECT grid[1][2], sum(grid[1][1]) FROM "Odd ones" d{where} GROUP BY 1',
+        f'SELECT count(*) FROM "Odd ones" d WHERE spread @> {choose.number(0, 5)} AND words @@ to_tsquery(\'simple\', \'anna | bob\')',
+        f'SELECT count(*), min(net), max(dollars), sum(dollars), max(clock) FROM "Odd ones" d WHERE net << \'10.0.1.0/24\' OR positive < {choose.number()}',
+        f'SELECT range_agg(spread), range_intersect_agg(spreads) FROM "Odd ones" d{where}', f'SELECT xmlagg(xml ORDER BY "Key") FROM "Odd ones" d{where}',
+        f'SELECT v FROM {bare}, grades g WHERE v IS NOT NULL AND g.mood = \'ok\'', f'SELECT v, count(*) FROM {bare} GROUP BY v', f'SELECT DISTINCT v FROM {bare}',
+        f'SELECT count(v), count(DISTINCT v), (max(v::text)) FROM {bare}', f'SELECT v.* FROM {bare} WHERE v::text LIKE \'%1%\' ORDER BY v LIMIT 5', f'SELECT count(*) FROM {bare} WHERE v = v',
+        f'SELECT v IS NULL, ROW(c.name, 1) FROM {bare} LEFT JOIN cities c ON c.name = \'Ulm\'', f'SELECT i.*, b.* FROM items i JOIN blog.items b ON b.id = i.id WHERE i.n > 0',
+        'SELECT items.id, b.kind FROM items JOIN blog.items b USING (id)', 'SELECT count(*) FROM blog.items, public.items WHERE public.items.owner = blog.items.owner',
+        'SELECT blog.items.owner, public.items.id FROM blog.items LEFT JOIN public.items ON public.items.id = blog.items.id',
+        f'SELECT day, sum(value), count(DISTINCT who) FROM readings WHERE day > \'2024-01-0{choose.number(1, 9)}\' GROUP BY day', 'SELECT count(*) FROM ONLY items',
+        'SELECT r.day, v.no FROM readings r JOIN visits v USING (day) ORDER BY 1, 2 LIMIT 9', 'SELECT count(*) FROM items TABLESAMPLE SYSTEM (100)',
+        'SELECT $x$ FROM items; $x$ || kind || E\'\\\'--\' AS "a ""b"" c" /* , id /* nested */ */ FROM items -- the end', "SELECT 'it''s; ' || owner FROM items WHERE kind <> '$a' GROUP BY 1",
+        'SELECT DISTINCT "Key" AS "a;b", \'"\' AS """" FROM "Odd ones"', 'SELECT kind "Kind", count(*) "Count" FROM items GROUP BY "kind" ORDER BY "Count", "Kind"',
+        'SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1', 'SELECT pg_typeof(sum(n)), pg_typeof(avg(price)), pg_typeof(max(kind)), pg_typeof(min(mood))::text FROM items',
+        # In binary, arrays and rows name the types in them, and those of the user have other numbers in each database.
+        'SELECT moods::text, count(*), max(pairs::text) FROM lists GROUP BY moods', 'SELECT m::text, count(*) FROM lists, unnest(moods) m GROUP BY m ORDER BY m',
+        'SELECT (p).a, (p).b FROM lists l, unnest(pairs) p', 'SELECT i.id, l.name FROM items i JOIN lists l ON i.mood = l.moods[2]', 'SELECT pairs[1].b, moods[1] FROM lists',
+        'SELECT "items".kind, items."n" FROM "items", "events" WHERE "events"."n" = Items.N'), False
+
+
+@reading("functions of the session")
+def _(choose, text):
+    name = choose.some("items", "items", "visits", "people")
+    writer, = writers(text, choose, name)
+    group = writer.expression(choose.some(*writer.kinds("text", "int")))
+    same = choose.some("current_user", "session_user", "current_setting('TimeZone')", "current_schema()", "now() = CURRENT_TIMESTAMP", "clock_timestamp() >= now()",
+                       "random() < 2", "pg_typeof(1.5)::text", "to_char(1234.5, 'FM9G999D0')", "version() LIKE 'Postgres%'", "current_date > '2020-01-01'",
+                       "CURRENT_TIMESTAMP - now()", "localtimestamp = now()::timestamp", "gen_random_uuid() IS NOT NULL", "pg_backend_pid() > 0", "'now'::timestamptz = now()",
+                       "to_timestamp(0)", "make_date(2024, 1, 2)", "statement_timestamp() >= now()", "current_setting('nothing.here', true)", "'today'::date = current_date",
+                       "age('2024-01-01'::timestamp) > '0'", "txid_current_if_assigned() IS NULL", "current_role", "pg_is_in_recovery()", "format('%s-%I', 1, 'a b')")
+    return choose.some(
+        f"{writer.select(f'{group} AS g, {same} AS s, count(*)')}{writer.where()} GROUP BY g, s", f"{writer.select(f'count(*) FILTER (WHERE ({same}) IS NOT NULL), {same}')}{writer.where()}",
+        f"{writer.select(f'DISTINCT {same}')}", f"{writer.select(f'{group}, {same}')} ORDER BY {', '.join(writer.source.keys)} LIMIT 3",
+        f"{writer.select(f'max({group}), {same}')}{writer.where()}", f"{writer.select('count(*)')} JOIN grades g ON ({same}) IS NOT NULL",
+        "SELECT i.id, to_char(i.seen, 'YYYY-MM-DD HH24:MI TZ'), i.at::date FROM items i JOIN visits v ON v.day = i.at::date AND v.day <= now()",
+        f"SELECT count(*) FROM items i, visits v WHERE i.seen < now() AND v.day < current_date AND i.id = v.item"), False
+
+
+@statement_class("errors in reads", reads=True, weight=3)
+def _(choose):
+    text = Text()
+    number = choose.number(-3, 4)
+    wrong = step(text, choose.some(
+        f"SELECT sum(1 / (n - {number})) FROM items", f"SELECT kind, 1 / (count(*) - {number}) FROM items GROUP BY kind", "SELECT max(label::int) FROM items",
+        "SELECT (SELECT n FROM items) FROM visits", "SELECT id FROM items WHERE n = (SELECT age FROM people)", "SELECT sum(big)::bigint FROM items", "SELECT nothing, count(*) FROM items GROUP BY 1",
+        "SELECT kind, n, count(*) FROM items GROUP BY kind", "SELECT sum(kind) FROM items", "SELECT nofunction(n), count(*) FROM items GROUP BY 1", "SELECT count(*) FROM items WHERE count(*) > 1",
+        "SELECT id FROM items WHERE row_number() OVER () = 1", "SELECT kind FROM items JOIN events ON n = 1", "SELECT id FROM items UNION SELECT name FROM people", "SELECT id, n FROM items UNION SELECT item FROM people",
+        "SELECT kind FROM items UNION SELECT word FROM items ORDER BY 1", "SELECT max(a) FROM (SELECT kind COLLATE \"C\" AS a FROM items UNION SELECT word FROM items) x", "SELECT DISTINCT kind FROM items ORDER BY n",
+        "SELECT DISTINCT ON (kind) id FROM items ORDER BY n", "SELECT id FROM items ORDER BY 5", "SELECT count(*) FROM items GROUP BY 7", "SELECT sum(n) OVER (PARTITION BY nothing) FROM items",
+        "SELECT sum(n) OVER w FROM items", "SELECT sum(sum(n)) FROM items", "WITH RECURSIVE r AS (SELECT 1 UNION ALL SELECT * FROM r, r s) SELECT count(*) FROM r, items", "SELECT * FROM nowhere, items",
+        f"SELECT id FROM items i JOIN people p ON p.name = i.owner ORDER BY id LIMIT {min(number, -1)}", "SELECT count(*) FROM items HAVING n > 1", "SELECT percentile_cont(2) WITHIN GROUP (ORDER BY n) FROM items",
+        "SELECT string_agg(kind) FROM items", "SELECT array_agg(tags) FROM items", "SELECT jsonb_object_agg(kind, n) FROM items", "SELECT mood::int FROM items, people", "SELECT count(*) FROM items WHERE mood = 'merry'",
+        "SELECT i.id FROM items i, people i", "SELECT * FROM items NATURAL JOIN events NATURAL JOIN people NATURAL JOIN visits", "SELECT id FROM items WHERE kind LIKE 'a\\'", "SELECT count(*) FROM items WHERE kind ~ '('",
+        "SELECT lag(n, 'x') OVER (ORDER BY id) FROM items", "SELECT ntile(0) OVER (ORDER BY id) FROM items", "SELECT sum(n) OVER (ORDER BY id ROWS -1 PRECEDING) FROM items", "SELECT items.id FROM items i JOIN people p ON true",
+        "SELECT 'x'::pair, count(*) FROM items", "SELECT id FROM items FETCH FIRST 1 ROW WITH TIES", "SELECT max(n) FILTER (WHERE sum(n) > 1) FROM items", "SELECT kind FROM items GROUP BY ROLLUP (kind) HAVING grouping(n) = 0",
+        "SELECT count(DISTINCT doc ORDER BY n) FROM items", "SELECT json_agg(DISTINCT doc::json) FROM items", "SELECT count(*) FROM items WHERE (SELECT kind FROM events) = 'a'", "SELECT 2147483647 + n FROM items, grades",
+        "SELECT exp(1000 * small) FROM items, grades WHERE n > 0", "SELECT date 'infinity' - day FROM items ORDER BY 1"), False)
+    if choose.chance(0.6):
+        return wrong
+    return [Step("BEGIN"), some_read(choose), wrong, some_read(choose), Step(choose.some("ROLLBACK", "COMMIT")), some_read(choose)]
+
+
 # --- reads among other statements -----------------------------------------------------------------
 
 
@@ -441,11 +527,30 @@ def _(choose):
     return [*steps, some_read(choose), Step("ROLLBACK"), some_read(choose)]
 
 
+@statement_class("reads in other ways", reads=True, weight=4, ways=("simple",))
+def _(choose):
+    sql, values, ordered = some_read(choose)
+    sql = inlined(sql, values)
+    if sql.endswith("-- the end"):
+        sql += "\n"
+    return choose.some(
+        lambda: Step(f"COPY ({sql}) TO STDOUT{choose.some('', ' (FORMAT csv, HEADER)', ' (FORMAT csv, FORCE_QUOTE *)', ' CSV')}", (), ordered),
+        lambda: [Step(f"PREPARE p AS {sql}"), Step("EXECUTE p", (), ordered), Step("EXECUTE p", (), ordered), Step("DEALLOCATE p")],
+        lambda: [Step("BEGIN"), Step(f"DECLARE c CURSOR FOR {sql}"), Step(f"FETCH {'3' if ordered else 'ALL'} FROM c", (), ordered),
+                 Step("FETCH ALL FROM c", (), ordered), Step("CLOSE c"), Step("COMMIT")],
+        lambda: Step("; ".join([sql, *(inlined(*some_read(choose)[:2]) for _ in range(choose.number(1, 2)))])),
+        lambda: Step(f"SELECT 1; {sql}; SELECT 2", (), ordered),
+        lambda: [Step("BEGIN"), Step(f"CREATE TEMP TABLE kept AS SELECT * FROM ({sql}) x"), Step("SELECT count(*) FROM kept"), Step("ROLLBACK")],
+        lambda: [Step("BEGIN"), Step("SELECT id, kind FROM items WHERE n > 2 ORDER BY id FOR UPDATE", (), True),
+                 Step(f"SELECT i.id FROM items i JOIN people p ON p.name = i.owner FOR {choose.some('SHARE', 'UPDATE OF i', 'KEY SHARE')}"), Step("ROLLBACK")],
+        lambda: Step(f"/* first */ {sql} /* last */;", (), ordered))()
+
+
 @statement_class("reads under settings", reads=True, weight=3)
 def _(choose):
     name, value = choose.some(
         ("datestyle", "'SQL, DMY'"), ("timezone", "'Asia/Kolkata'"), ("timezone", "'America/New_York'"), ("extra_float_digits", "0"),
-        ("bytea_output", "escape"), ("intervalstyle", "iso_8601"), ("search_path", "pristine"), ("search_path", "pristine, public"),
+        ("bytea_output", "escape"), ("intervalstyle", "iso_8601"), ("search_path", "public"), ("search_path", '"$user", public'),
         ("statement_timeout", "'30s'"), ("default_transaction_read_only", "on"), ("default_transaction_isolation", "'repeatable read'"),
         ("array_nulls", "on"), ("work_mem", "'64kB'"), ("enable_hashjoin", "off"), ("xmloption", "content"))
     text = Text()

@@ -1,6 +1,7 @@
 """One database twice: whole on one server, and in parts on three behind the proxy."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import psycopg2
@@ -69,6 +70,20 @@ CREATE TABLE people (name text PRIMARY KEY, city text, boss text, mood mood, nic
 CREATE TABLE visits (day date, no int, who text, item bigint, minutes int, spent numeric(8, 2), PRIMARY KEY (day, no));
 CREATE TABLE grades (mood mood PRIMARY KEY, title text, weight numeric(4, 2));
 CREATE TABLE cities (name text PRIMARY KEY, country text, inhabitants int);
+CREATE TABLE readings (sensor bigint, day date, value numeric(8, 2), who text, PRIMARY KEY (sensor, day)) PARTITION BY RANGE (day);
+CREATE TABLE readings_early PARTITION OF readings FOR VALUES FROM ('2024-01-01') TO ('2024-01-10');
+CREATE TABLE readings_late PARTITION OF readings DEFAULT;
+CREATE SCHEMA blog;
+CREATE TABLE blog.items (owner text PRIMARY KEY, id bigint, kind text);
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TABLE "Odd ones" (
+  gone int, "Key" text PRIMARY KEY, "group" int, "a ""b"" c" numeric(6, 3), "sélect" varchar(9), positive positive, pair pair,
+  net inet, spread int4range, spreads int4multirange, dollars money, clock timetz,
+  letter "char", named name, point point, xml xml, json json, path jsonpath, words tsvector, bits varbit(9), grid int[], mac macaddr, position pg_lsn, void oidvector,
+  doubled int GENERATED ALWAYS AS ("group" * 2) STORED);
+ALTER TABLE "Odd ones" DROP COLUMN gone;
+CREATE TABLE lists (name text PRIMARY KEY, moods mood[], pairs pair[]);
 """
 # Bytewise, by a dictionary, and with case folded these have three orders.
 WORDS = ["a", "A", "b", "B", "ä", "Ä", "z", "Z", "é", "e", "Zebra", "zebra", "ab", "a b", "a-b", "_x", "10", "9", "", "ß"]
@@ -106,6 +121,17 @@ INSERT INTO people SELECT name, ({array(CITIES)})[1 + n % 7], ({array(NAMES)})[n
   FROM unnest({array(NAMES)}) WITH ORDINALITY named (name, ordinality), LATERAL (SELECT ordinality::int) number (n);
 INSERT INTO visits SELECT date '2024-01-01' + n * 5 % 23, n, ({array(NAMES)})[1 + n * 7 % 19], n * 11 % 46, n * 13 % 90,
   n * 17 % 30 / 4.0 FROM generate_series(1, 60) n;
+INSERT INTO readings SELECT n * 7 % 13, date '2024-01-01' + n * 5 % 23, n * 17 % 40 / 4.0, ({array(NAMES)})[1 + n * 7 % 19]
+  FROM generate_series(1, 70) n;
+INSERT INTO blog.items SELECT name, n * 3 % 44, ({array(WORDS)})[1 + n % 20] FROM unnest({array(NAMES)}) WITH ORDINALITY all_of (name, n);
+INSERT INTO "Odd ones" SELECT name, nullif(n % 4, 3), n * 7 % 11 / 8.0, CASE n % 3 WHEN 0 THEN '' WHEN 1 THEN 'x"y' END, n,
+  CASE WHEN n % 5 > 0 THEN ROW(nullif(n % 3, 0), 'b,' || n % 4)::pair END, ('10.0.' || n % 3 || '.' || n)::inet,
+  CASE WHEN n % 6 > 0 THEN int4range(n % 4, n % 4 + 3) END, int4multirange(int4range(1, n + 1), int4range(30, 31)), (n * 1.25)::money,
+  (make_time(n % 5, 0, 0)::text || '+02')::timetz, chr(97 + n % 4)::"char", 'n' || n % 4, point(n, 0.5), xmlelement(name a, n % 3),
+  json_build_object('z', n, 'a', NULL), '$.z', to_tsvector('simple', name), (n % 8)::bit(3), ARRAY[[n, n % 2], [NULL, 3]],
+  ('08:00:2b:01:02:0' || n % 10)::macaddr, '0/16B3748', '1 2 3'
+  FROM unnest({array(NAMES)}) WITH ORDINALITY all_of (name, ordinality), LATERAL (SELECT ordinality::int) number (n);
+INSERT INTO lists SELECT name, ARRAY['ok', mood], ARRAY[ROW(age, city)::pair, NULL] FROM people;
 """
 READ_COPIES = """
 INSERT INTO grades VALUES ('sad', 'low', 1), ('ok', 'Middle', 2.5), ('Happy', 'high', 10.25), ('Élan', NULL, 0);
@@ -113,7 +139,9 @@ INSERT INTO grades VALUES ('sad', 'low', 1), ('ok', 'Middle', 2.5), ('Happy', 'h
 READ_CITIES = f"INSERT INTO cities SELECT name, left(name, 1), ascii(name) FROM unnest({array(CITIES[1:] + ['Nowhere'])}) name;"
 # In the order in which they are filled.
 READ_SHARDED = {"items": ("items", "id"), "events": ("items", "item_id"), "voids": ("items", "id"), "people": ("people", "name"),
-                "visits": ("visits", "day")}
+                "visits": ("visits", "day"), "readings": ("items", "sensor"), "blog.items": ("people", "owner"),
+                '"Odd ones"': ("people", '"Key"'), "lists": ("people", "name")}
+READ_TABLES = [*READ_SHARDED, "grades", "cities"]
 
 USERS = """
 INSERT INTO users SELECT n, CASE WHEN n % 7 > 0 THEN chr(96 + (n % 5)::int) || n % 3 END,
@@ -135,7 +163,7 @@ INSERT INTO countries SELECT code, lower(code), ascii(code), '2020-01-01 00:00+0
   FROM unnest('{DE,FR,IT,JP}'::text[]) code;
 """
 NOTES = "INSERT INTO notes SELECT n, 'note ' || n FROM generate_series(1, 5) n;"
-TABLES = ["users", "posts", "countries", "notes", *KEYED, *READ_SHARDED, "grades", "cities"]
+TABLES = ["users", "posts", "countries", "notes", *KEYED]
 REFERENCE = ("countries", "grades")
 # What reset() goes back to.
 PRISTINE = "CREATE SCHEMA pristine;" + "".join(f"CREATE TABLE pristine.{name} AS TABLE {name};" for name in TABLES)
@@ -169,7 +197,7 @@ def configuration(servers):
             "tables": [{"name": "users", "keyspace": "users", "key": "id"},
                        {"name": "posts", "keyspace": "users", "key": "user_id"},
                        *({"name": name, "keyspace": name, "key": "k"} for name in KEYED),
-                       *({"name": name, "keyspace": keyspace, "key": key}
+                       *({"name": name.strip('"'), "keyspace": keyspace, "key": key.strip('"')}
                          for name, (keyspace, key) in READ_SHARDED.items()),
                        *({"name": name, "reference": True} for name in REFERENCE),
                        {"name": "notes", "shard": names[1]}, {"name": "cities", "shard": names[2]}],
@@ -197,9 +225,7 @@ class World:
                         + (NOTES if number == 1 else "") + (READ_CITIES if number == 2 else ""), PARTS)
         self.proxy = make_proxy(configuration(servers))
         whole, parts = self.clients()
-        # Text is merged, and INSERT needs no column list, once the catalog is known. It may become so
-        # while this very session is logging in.
-        wait_until(lambda: not parts.simple("SELECT k FROM words ORDER BY k")[0].error)
+        self._wait_for_catalog(parts)
         for name in KEYED:
             for number, key in enumerate(KEYSPACES[name][1]):
                 insert = f"INSERT INTO {name} VALUES ('{key}', {number})"
@@ -212,19 +238,42 @@ class World:
         for server, database in self.databases():
             server.psql(PRISTINE, database)
 
+    @staticmethod
+    def _wait_for_catalog(parts):
+        # Text is merged, and INSERT needs no column list, once the catalog is known. It may become so
+        # while this very session is logging in.
+        wait_until(lambda: not parts.simple("SELECT k FROM words ORDER BY k")[0].error)
+
+    def revive(self):
+        """Starts the proxy again if it has ended; what it ended with."""
+        try:
+            status = self.proxy.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return None
+        self.proxy.start()
+        whole, parts = self.clients()
+        self._wait_for_catalog(parts)
+        whole.close()
+        parts.close()
+        return status
+
     def _copy_rows(self):
         """Of tables that are only read, from the whole through the proxy."""
         proxy = psycopg2.connect(host=self.servers[0].host, port=self.proxy.port, dbname=PARTS, user=SUPERUSER,
                                  password=PASSWORD)
         proxy.autocommit = True
-        whole = self.servers[0].connect(WHOLE)
         for name in READ_SHARDED:
-            rows = io.StringIO()
-            whole.cursor().copy_expert(f"COPY {name} TO STDOUT", rows)
-            rows.seek(0)
-            proxy.cursor().copy_expert(f"COPY {name} FROM STDIN", rows)
+            columns, rows = self._rows(name, name)
+            proxy.cursor().copy_expert(f"COPY {name} ({columns}) FROM STDIN", io.StringIO(rows))
         proxy.close()
-        whole.close()
+
+    def _rows(self, name, kept):
+        """Columns of table `name` that can be filled, and its rows, or those that `kept` has of it, as COPY has them."""
+        first = self.servers[0]
+        columns = ", ".join(column for column, in first.execute(
+            "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped "
+            "AND attgenerated = '' ORDER BY attnum", (name,), WHOLE))
+        return columns, first.psql(f"COPY (SELECT {columns} FROM {kept} t ORDER BY t::text DESC) TO STDOUT", WHOLE)
 
     def databases(self):
         return [(self.servers[0], WHOLE), *((server, PARTS) for server in self.servers)]
@@ -241,9 +290,9 @@ class World:
         if not first.execute(f"SELECT 1 FROM pg_database WHERE datname = '{TWIN}'"):
             first.create_database(TWIN)
             first.psql(SCHEMA + READ_SCHEMA, TWIN)
-            for name in TABLES:
-                rows = first.psql(f"COPY (SELECT * FROM pristine.{name} t ORDER BY t::text DESC) TO STDOUT", WHOLE)
-                first.psql(f"COPY {name} FROM STDIN;\n{rows}\\.\n", TWIN)
+            for name in [*TABLES, *READ_TABLES]:
+                columns, rows = self._rows(name, f"pristine.{name}" if name in TABLES else name)
+                first.psql(f"COPY {name} ({columns}) FROM STDIN;\n{rows}\\.\n", TWIN)
             first.psql(PRISTINE, TWIN)
         return Client({"user": SUPERUSER, "password": PASSWORD, "host": first.host, "port": first.port, "dbname": TWIN,
                        "options": "-c enable_hashagg=off -c enable_hashjoin=off -c enable_nestloop=off"})
@@ -260,7 +309,7 @@ class World:
 
     def drift(self):
         """The first table whose rows are not the same; None if all are."""
-        for name in TABLES:
+        for name in [*TABLES, *READ_TABLES]:
             rows = f"SELECT t::text FROM {name} t ORDER BY 1"
             whole, *parts = [server.execute(rows, dbname=database)
                              for server, database in self.databases()]

@@ -38,7 +38,7 @@ def test_each_class_is_asked(runner):
 
 READS = [("SELECT id, ratio FROM users ORDER BY ratio, id", True), ("SELECT id, noted FROM users WHERE id = 4", False),
          ("SELECT id, noted FROM users WHERE id = 1", False), ("SELECT id, noted FROM users WHERE id = 2", False)]
-# Once answered wrongly: (what must come of it, statements).
+# Once answered wrongly: (what must come of it, statements); either is refused or identical.
 FOUND = [
     # Reached one shard of three, which then spoke differently from the others.
     ("refused", ["SELECT set_config('timezone', 'Asia/Tokyo', false)", *READS]),
@@ -46,7 +46,7 @@ FOUND = [
     ("refused", ["UPDATE pg_settings SET setting = '0' WHERE name = 'extra_float_digits'", *READS]),
     ("identical", ["SELECT set_config('jit', 'off', false)", *READS]),
     # Rows merged by what was left of their numbers; tables taken for those of another schema.
-    ("refused", ["BEGIN", "SET LOCAL extra_float_digits = -15", READS[0]]),
+    ("either", ["BEGIN", "SET LOCAL extra_float_digits = -15", READS[0]]),
     ("refused", ["BEGIN", "SET LOCAL search_path = pristine", "SELECT id FROM users WHERE id = 1"]),
     ("identical", ["BEGIN", "SAVEPOINT a", "SET LOCAL search_path = pristine", "ROLLBACK TO a",
                    "SELECT id FROM users WHERE id = 1"]),
@@ -64,7 +64,7 @@ FOUND = [
     ("refused", ["UPDATE countries SET since = E'n\\x6fw'"]),
     ("refused", ["UPDATE countries SET since = 'no'\n'w'"]),
     # Errors where there is an answer, or of another kind.
-    ("refused", ["SELECT id FROM users ORDER BY id LIMIT 1.5"]),
+    ("either", ["SELECT id FROM users ORDER BY id LIMIT 1.5"]),
     ("identical", ["SELECT id FROM users ORDER BY id LIMIT 9223372036854775807 OFFSET 3"]),
     ("identical", ["SELECT id FROM users ORDER BY 0"]),
     ("refused", ["SELECT v FROM words WHERE k = 5::text"]),
@@ -82,7 +82,7 @@ def test_what_was_found_stays_mended(runner, kind, statements, how):
     outcome = runner.run_case(Case("found", how, steps))
     table = runner.world.drift()
     assert not table, f"rows of {table}"
-    assert outcome.kind == kind, outcome
+    assert outcome.kind == kind or kind == "either" and outcome.kind in ("refused", "identical"), outcome
 
 
 def test_writers_of_a_reference_table_do_not_wait_for_each_other_in_a_ring(world):

@@ -33,6 +33,19 @@ void append_bind_for_shard(std::string& out, const BindView& bind, std::string_v
   out.append(values).append(result_formats);
 }
 
+// Of a RowDescription's body: which tables and columns of theirs the columns are.
+void clear_tables(std::string& description) {
+  constexpr std::size_t kTableAndColumn = 6;
+  constexpr std::size_t kField = 18;  // behind the name
+  std::size_t at = 2;
+  while (true) {
+    const std::size_t end = description.find('\0', at);
+    if (end == std::string::npos || description.size() - end <= kField) return;
+    description.replace(end + 1, kTableAndColumn, kTableAndColumn, '\0');
+    at = end + 1 + kField;
+  }
+}
+
 // How many rows a shard may be asked for: what the client does not see of them may come from
 // others.
 std::uint32_t rows_wanted(const FanOutPlan& plan) {
@@ -311,6 +324,7 @@ void FanOut::described(Source& source, std::string_view body) {
     if (types->row_carries_oids(body)) source.own_types = body;
     types->translate_row_description(source.description.data(), source.description.size());
   }
+  if (plan_.hides_tables) clear_tables(source.description);
   if (failed_ || merger_) return check_shape(source);
   if (plan_.use == FanOutPlan::Use::kSum) {
     // They come one after the other.

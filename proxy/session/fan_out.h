@@ -67,6 +67,8 @@ struct FanOutPlan {
   bool by_link = false;
   // kSum that does not stream: more of RETURNING than that is an error; 0: no limit.
   std::size_t most_bytes = 0;
+  // kMerge: columns are of no table (those of the merge node are nobody's business).
+  bool hides_tables = false;
   // kMerge: if rows turn out to be unmergeable(), shards in a transaction are not disturbed.
   bool may_be_unmergeable = false;
   // kSum: the reply's command; empty: the servers' own.

@@ -664,20 +664,22 @@ TimePoint ShardedConversation::request_since() const {
 void ShardedConversation::describe_locks(SessionLocks& out) const {
   out.since = transaction_.began_at();
   if (commit_) out.gid = commit_->gid();
-  for (ShardId shard = 0; shard < links_.size(); ++shard) {
-    const auto& each = links_[shard];
-    if (each && each->waiting()) out.queued = {shard, each->waiting_since()};
-    if (!each || !each->held()) continue;
-    const Backend& backend = *each->backend();
+  const auto add = [&out](ShardId shard, const ServerLink* link) {
+    if (link && link->waiting()) out.queued = {shard, link->waiting_since()};
+    if (!link || !link->held()) return;
+    const Backend& backend = *link->backend();
     out.servers.push_back({shard, backend.identity.server_pid, !backend.tracker.empty(),
                            backend.transaction != TransactionStatus::kIdle, backend.request_at});
-  }
+  };
+  for (ShardId shard = 0; shard < links_.size(); ++shard) add(shard, links_[shard].get());
+  add(merge_shard(), merge_link_.get());
 }
 
 void ShardedConversation::wait_beyond_limits() {
   for (const auto& each : links_) {
     if (each) each->wait_beyond_limits();
   }
+  if (merge_link_) merge_link_->wait_beyond_limits();
 }
 
 std::string ShardedConversation::server_address() const {

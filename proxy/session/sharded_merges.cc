@@ -380,6 +380,7 @@ void ShardedConversation::run_at_merge_node() {
   FanOutPlan plan = std::move(run.asked);
   plan.use = FanOutPlan::Use::kMerge;
   plan.clients_text = false;
+  plan.hides_tables = true;
   after_ = After::kMergeNode;
   std::string text = with_casts(*run.plan, run.types_there);
   if (!run.bind) return begin_fan_out({&node}, std::move(plan), text);

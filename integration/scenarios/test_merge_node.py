@@ -1,0 +1,179 @@
+"""SELECTs at the merge node, beyond what the differential tester asks: transactions, limits, and what is left behind."""
+
+import threading
+
+import psycopg
+import pytest
+
+from differential.world import PARTS, WHOLE, World
+from harness import wait_until
+from harness.postgres import PASSWORD, SUPERUSER
+
+JOIN = "SELECT count(*), sum(u.score) FROM users u JOIN posts p ON u.score = p.likes"
+
+
+@pytest.fixture(scope="module")
+def world(shards, shared_proxy):
+    def proxy(config):
+        config["databases"][PARTS].update(on_cross_shard_write="two_phase", merge_node=shards[1].name)
+        config["pgshunt"] = {**config.get("pgshunt", {}), "merge_rows": 2000, "admin_users": ["admin"]}
+        config["users"]["admin"] = {}
+        return shared_proxy(config)
+    return World(shards, proxy)
+
+
+def connection(world, database=PARTS, **more):
+    port = world.proxy.port if database == PARTS else world.servers[0].port
+    return psycopg.connect(host=world.servers[0].host, port=port, user=SUPERUSER, password=PASSWORD, dbname=database,
+                           autocommit=True, **more)
+
+
+@pytest.fixture
+def parts(world):
+    world.reset()
+    with connection(world) as parts:
+        yield parts
+
+
+@pytest.fixture
+def whole(world):
+    with connection(world, WHOLE) as whole:
+        yield whole
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(world):
+    """Neither a table, nor a transaction that somebody has forgotten."""
+    yield
+    for server in world.servers:
+        wait_until(lambda server=server: not server.execute(
+            "SELECT relname FROM pg_class WHERE relname LIKE 'pgshunt.%%'", dbname=PARTS), 10, "no temporary table is left")
+        wait_until(lambda server=server: not server.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'", (PARTS,)),
+            10, "no transaction is open")
+
+
+def answer(client, sql, *values, **more):
+    try:
+        cursor = client.execute(sql, values or None, **more)
+    except psycopg.Error as error:
+        return error.sqlstate
+    return cursor.fetchall()
+
+
+def test_a_transaction_sees_what_it_has_written(parts, whole):
+    countries = "SELECT c.name, count(*) FROM users u JOIN countries c ON c.code = u.country JOIN posts p ON p.likes = u.small GROUP BY 1 ORDER BY 1"
+    for client in (parts, whole):
+        client.execute("BEGIN")
+        client.execute("UPDATE users SET score = 3 WHERE id < 12")
+        client.execute("SAVEPOINT a")
+        client.execute("DELETE FROM posts WHERE likes = 3 AND user_id > 10")
+    assert answer(parts, JOIN) == answer(whole, JOIN)
+    for client in (parts, whole):
+        client.execute("ROLLBACK TO a")
+        client.execute("UPDATE countries SET name = 'changed' WHERE code = 'DE'")
+    assert answer(parts, JOIN) == answer(whole, JOIN)
+    assert answer(parts, countries) == answer(whole, countries) and "changed" in str(answer(parts, countries))
+    for client in (parts, whole):
+        client.execute("ROLLBACK")
+    assert answer(parts, countries) == answer(whole, countries)
+
+
+@pytest.mark.parametrize("mode", ["BEGIN READ ONLY", "BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"])
+def test_modes_of_transactions_are_the_shards(parts, whole, mode):
+    for client in (parts, whole):
+        client.execute(mode)
+    assert answer(parts, JOIN) == answer(whole, JOIN)
+    for client in (parts, whole):
+        client.execute("COMMIT")
+
+
+def test_local_settings_hold_there(parts, whole):
+    sql = "SELECT current_setting('work_mem'), max(u.noted)::text FROM users u JOIN posts p ON u.score = p.likes"
+    for client in (parts, whole):
+        client.execute("SET timezone = 'Asia/Tokyo'")
+        client.execute("BEGIN")
+        client.execute("SET LOCAL work_mem = '77MB'")
+    assert answer(parts, sql) == answer(whole, sql)
+    for client in (parts, whole):
+        client.execute("COMMIT")
+    assert answer(parts, sql) == answer(whole, sql)
+
+
+def test_an_error_there_ends_the_transaction_as_any_other(parts):
+    parts.execute("BEGIN")
+    assert answer(parts, "SELECT sum(1 / (u.score - u.score)) FROM users u JOIN posts p ON u.score = p.likes") == "22012"
+    assert answer(parts, "SELECT 1") == "25P02"
+    parts.execute("ROLLBACK")
+    assert answer(parts, JOIN) != "25P02"
+
+
+def test_prepared_once_and_run_often(parts, whole):
+    sql = "SELECT count(*), min(p.body) FROM users u JOIN posts p ON u.score = p.likes WHERE u.id > %s AND p.user_id <= %s"
+    for low in range(0, 20, 3):
+        assert answer(parts, sql, low, low + 9, prepare=True) == answer(whole, sql, low, low + 9)
+    for low in (None, 5):
+        assert answer(parts, sql, low, 9, prepare=True) == answer(whole, sql, low, 9)
+
+
+def test_columns_are_of_no_table(parts):
+    """The temporary ones are nobody's business."""
+    cursor = parts.execute("SELECT u.name, p.body FROM users u JOIN posts p ON u.score = p.likes LIMIT 1")
+    assert [cursor.pgresult.ftable(i) for i in range(2)] == [0, 0]
+    assert [column.name for column in cursor.description] == ["name", "body"]
+
+
+def test_what_one_statement_may_bring(parts):
+    parts.execute("INSERT INTO posts SELECT n, 1000 + n, 'x', 1 FROM generate_series(1, 2500) n")
+    assert answer(parts, "SELECT count(*) FROM posts p JOIN users u ON u.score = p.likes") == "54000"
+    # Groups are few, and so are rows that meet a condition.
+    assert answer(parts, "SELECT count(*) > 2500 FROM posts") == [(True,)]
+    assert answer(parts, "SELECT count(*) FROM posts p JOIN users u ON u.score = p.likes WHERE p.id < 1000") != "54000"
+
+
+def test_explained(parts):
+    rows = parts.execute("EXPLAIN (PGSHUNT) " + JOIN + " WHERE u.id > 5").fetchall()
+    text = "\n".join(line for (line,) in rows)
+    assert text.startswith("Route: merge node"), text
+    assert "join of sharded tables" in text and "(u.id > 5)" in text and '"score"' in text and '"name"' not in text, text
+
+
+def test_a_client_that_goes_or_cancels(world, parts, whole):
+    slow = "SELECT count(*) FROM users u JOIN posts p ON u.score = p.likes WHERE pg_sleep(0.05) IS NOT NULL"
+    for end in ("cancel", "close"):
+        client = connection(world)
+        failed = []
+
+        def ask(client=client, failed=failed):
+            try:
+                client.execute(slow)
+            except psycopg.Error as error:
+                failed.append(error)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: any(server.execute("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(0.05)%%' AND state = 'active' "
+                                              "AND pid <> pg_backend_pid()") for server in world.servers), 10, "it runs")
+        if end == "cancel":
+            client.cancel()
+        else:
+            client.pgconn.finish()
+        asking.join(20)
+        assert not asking.is_alive() and failed
+        client.close()
+    assert answer(parts, JOIN) == answer(whole, JOIN)
+
+
+def test_many_at_once(world, parts):
+    """More than there are servers: each needs one of every shard, and one more at the merge node."""
+    right = answer(parts, JOIN)
+    answers = []
+
+    def ask():
+        with connection(world) as client:
+            answers.extend(answer(client, JOIN) for _ in range(5))
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(25)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join(40)
+    assert answers == [right] * 125

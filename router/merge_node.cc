@@ -105,13 +105,22 @@ class MergeNodePlanner {
       for (const FromItem& item : analysis_.queries()[i]->from) find_dropped(item, false, dropped);
       for (const TableUse& use : scope.tables()) {
         if (!is_brought(use)) continue;
+        // Two tables of one name are told apart by their schemas, which they have no more.
+        const auto of_that_name = [&](const TableUse& other) {
+          return other.visible_name() == use.visible_name();
+        };
+        if (std::count_if(scope.tables().begin(), scope.tables().end(), of_that_name) > 1) {
+          return std::nullopt;
+        }
         const auto place = place_of(*use.name);
         if (!place) return std::nullopt;
         MergeInput input = input_of(use, scope, place->first, !dropped.contains(use.name));
+        add_primary_key(*analysis_.queries()[i], use, input);
         std::string& table = input.table;
         const auto same =
             std::find_if(out.inputs.begin(), out.inputs.end(), [&](const MergeInput& other) {
-              return other.select == input.select && other.conditions == input.conditions;
+              return other.select == input.select && other.conditions == input.conditions &&
+                     other.primary_key == input.primary_key;
             });
         if (same != out.inputs.end()) {
           table = same->table;
@@ -124,6 +133,12 @@ class MergeNodePlanner {
                            std::move(name)});
         if (same == out.inputs.end()) out.inputs.push_back(std::move(input));
       }
+    }
+    // users.id in place of public.users.id
+    for (std::size_t i = 0; i + 4 < level_.tokens().size(); ++i) {
+      if (!level_.is_symbol(i + 1, '.') || !level_.is_symbol(i + 3, '.')) continue;
+      if (!is_brought(level_.name(i), level_.name(i + 2))) continue;
+      changes.push_back({level_.tokens()[i].begin, level_.tokens()[i + 2].begin, {}});
     }
     std::sort(changes.begin(), changes.end(),
               [](const Change& a, const Change& b) { return a.begin < b.begin; });
@@ -150,6 +165,37 @@ class MergeNodePlanner {
         break;
     }
     return false;
+  }
+
+  bool is_brought(const std::string& schema, const std::string& name) const {
+    for (const auto& scope : analysis_.scopes()) {
+      for (const TableUse& use : scope->tables()) {
+        const Table* table = use.resolved.table;
+        if (is_brought(use) && table != nullptr && table->schema == schema && table->name == name) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  // GROUP BY a primary key lets the level name the table's other columns too.
+  static void add_primary_key(const Query& query, const TableUse& use, MergeInput& out) {
+    if (!query.grouped || use.resolved.table == nullptr || use.name->column_aliases) return;
+    const auto& keys = use.resolved.table->keys;
+    const auto primary =
+        std::find_if(keys.begin(), keys.end(), [](const UniqueKey& key) { return key.primary; });
+    if (primary == keys.end()) return;
+    const bool grouped =
+        std::all_of(primary->columns.begin(), primary->columns.end(), [&](const std::string& name) {
+          return out.columns &&
+                 std::find(out.columns->begin(), out.columns->end(), name) != out.columns->end() &&
+                 std::any_of(query.rest.begin(), query.rest.end(), [&](const Expr& expr) {
+                   return expr.kind == ExprKind::kConstant ||
+                          (expr.kind == ExprKind::kColumn && expr.names.back() == name);
+                 });
+        });
+    if (grouped) out.primary_key = primary->columns;
   }
 
   // The tokens of a table's name, first and last. Nothing if it stands where another name would
@@ -277,21 +323,6 @@ class MergeNodePlanner {
   const bool bring_references_;
 };
 
-// public.users.id: of a table that has another schema now.
-bool names_schema_of_column(const LevelText& level, const Topology& topology) {
-  for (std::size_t i = 0; i + 4 < level.tokens().size(); ++i) {
-    if (!level.is_symbol(i + 1, '.') || !level.is_symbol(i + 3, '.')) continue;
-    const std::string schema = level.name(i);
-    const std::string table = level.name(i + 2);
-    if (std::any_of(topology.tables.begin(), topology.tables.end(), [&](const Table& each) {
-          return each.schema == schema && each.name == table;
-        })) {
-      return true;
-    }
-  }
-  return false;
-}
-
 bool only_reads(const StatementAnalysis& analysis) {
   const StatementFacts& facts = analysis.facts();
   return analysis.writes().empty() && !facts.locking && !facts.into && !facts.advisory_lock &&
@@ -324,7 +355,7 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
   std::sort(calls.begin(), calls.end());
   if (find_moments(text) != calls) return nullptr;
   const auto level = LevelText::read(text);
-  if (!level || names_schema_of_column(*level, topology)) return nullptr;
+  if (!level) return nullptr;
 
   const auto make = [&](bool bring_references) -> std::shared_ptr<MergeNodePlan> {
     auto plan =

@@ -34,6 +34,8 @@ struct MergeInput {
   std::vector<std::string> conditions;
   // The one shard that has the rows; nothing: all shards have their own.
   std::optional<ShardId> home;
+  // Columns of the table's primary key, if something depends on it: GROUP BY names them.
+  std::vector<std::string> primary_key;
   // Types of its columns are the same everywhere: rows can go from server to server in binary.
   bool builtin_types = false;
 };

@@ -367,14 +367,23 @@ void ShardedConversation::run_at_merge_node() {
   MergeRun& run = *merge_run_;
   run.step = MergeRun::Step::kSelect;
   ServerLink& node = merge_link();
+  std::string prepared;
+  for (const MergeInput& input : run.plan->inputs) {
+    for (const std::string& column : input.primary_key) {
+      prepared += &column == &input.primary_key.front()
+                      ? "ALTER TABLE " + temporary(input) + " ADD PRIMARY KEY ("
+                      : ", ";
+      prepared += quoted_identifier(column);
+    }
+    if (!input.primary_key.empty()) prepared += ");";
+  }
   if (run.plan->inputs.size() > 1) {
-    std::string text;
     for (std::size_t i = 0; i < run.rows.size(); ++i) {
       if (run.rows[i] < kWorthAnalyzing) continue;
-      text += "ANALYZE " + temporary(run.plan->inputs[i]) + ";";
+      prepared += "ANALYZE " + temporary(run.plan->inputs[i]) + ";";
     }
-    if (!text.empty()) node.inject(text);
   }
+  if (!prepared.empty()) node.inject(prepared);
   ServerLink* const links[] = {&node};
   if (run.plan->reads_clock) tell_moments(links, run.moments);
   FanOutPlan plan = std::move(run.asked);

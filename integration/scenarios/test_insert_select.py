@@ -11,11 +11,11 @@ from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
 
 EXTRA = """
-CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
-CREATE TYPE pair AS (a int, m mood);
+CREATE TYPE humour AS ENUM ('sad', 'ok', 'happy');
+CREATE TYPE couple AS (a int, m humour);
 CREATE TABLE kept (
   id bigint, name text, n int, rate numeric(8,2), ratio float8, at timestamptz, span interval, tag uuid, data bytea,
-  doc jsonb, words text[], bits bit(3), any_bits bit varying, money_ numeric, feeling mood, both_ pair, feelings mood[],
+  doc jsonb, words text[], bits bit(3), any_bits bit varying, money_ numeric, feeling humour, both_ couple, feelings humour[],
   flag boolean, letter "char", made bigint DEFAULT 5);
 CREATE TABLE source_ (LIKE kept INCLUDING ALL);
 CREATE TABLE counts (id bigint PRIMARY KEY, n int, note text DEFAULT 'none');
@@ -37,7 +37,7 @@ ROWS = """INSERT INTO source_ SELECT n, E'it''s \\\\ ' || n, n, n / 7.0, CASE WH
   timestamptz '2024-03-31 00:30+00' + n * interval '17 min', n * interval '1 mon -3 d 4 h', 
   ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, decode(lpad(to_hex(n * 40), 4, '0'), 'hex'),
   jsonb_build_object('n', n, 'q', '"\\\\'), ARRAY['a "b', NULL, '\\\\'], (n % 8)::int::bit(3), (n % 4)::int::bit(2), n,
-  ('{sad,ok,happy}'::mood[])[1 + n % 3], ROW(n, 'ok')::pair, ARRAY['sad', 'happy']::mood[], n % 2 = 0, 'x'
+  ('{sad,ok,happy}'::humour[])[1 + n % 3], ROW(n, 'ok')::couple, ARRAY['sad', 'happy']::humour[], n % 2 = 0, 'x'
   FROM generate_series(1, 60) n"""
 
 

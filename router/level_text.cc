@@ -73,8 +73,12 @@ std::vector<TextRange> LevelText::conditions(std::size_t token) const {
   // FROM may have joins in parentheses; the SELECT's own begin with its first word.
   std::size_t from = token;
   while (enclosing_[from] != kNone) {
-    const std::size_t first = enclosing_[from] + 1;
-    if (is_keyword(first, "select") || is_keyword(first, "with")) break;
+    std::size_t first = enclosing_[from] + 1;
+    while (is_symbol(first, '(')) ++first;  // of a set operation's arm, or of a join
+    if (is_keyword(first, "select") || is_keyword(first, "with") || is_keyword(first, "values") ||
+        is_keyword(first, "table")) {
+      break;
+    }
     from = enclosing_[from];
   }
   const int depth = depth_[from];

@@ -18,6 +18,25 @@ namespace {
 // Objects below it are PostgreSQL's own, with the same OIDs everywhere (FirstNormalObjectId).
 constexpr std::uint32_t kFirstNormalOid = 16384;
 
+// May values go from server to server in binary? Not OIDs of what has others there (regclass and
+// its kin, their arrays), nor what has no binary form (aclitem).
+bool is_alike_everywhere(std::uint32_t type) {
+  constexpr std::array<std::uint32_t, 24> kOfOneServer = {
+      24,   1008, 1033, 1034, 2202, 2203, 2204, 2205, 2206, 2207, 2208, 2209,
+      2210, 2211, 3734, 3735, 3769, 3770, 4089, 4090, 4096, 4097, 4191, 4192};
+  return type < kFirstNormalOid &&
+         !std::binary_search(kOfOneServer.begin(), kOfOneServer.end(), type);
+}
+
+// Columns of a join with an alias are called by that, and perhaps otherwise.
+bool has_named_join(const FromItem& item) {
+  if (item.kind == FromItem::Kind::kJoin &&
+      (!item.table.alias.empty() || !item.table.name.empty() || item.table.column_aliases)) {
+    return true;
+  }
+  return std::any_of(item.sides.begin(), item.sides.end(), has_named_join);
+}
+
 std::string quoted_name(const std::string& schema, const std::string& name) {
   return schema.empty() ? quoted_identifier(name)
                         : quoted_identifier(schema) + "." + quoted_identifier(name);
@@ -57,7 +76,7 @@ class Mentions {
         const bool ends = i + 1 == level.tokens().size() || level.is_symbol(i + 1, ',') ||
                           level.is_symbol(i + 1, ')') || level.is_symbol(i + 1, ';') ||
                           is_clause_word(level, i + 1);
-        every_column_ |= ends && !of_count;
+        every_column_ |= (ends && !of_count) || (i > 0 && level.is_symbol(i - 1, '.'));
       }
     }
   }
@@ -238,7 +257,7 @@ class MergeNodePlanner {
         if (!out.columns->empty()) out.select += ", ";
         out.select += quoted_identifier(column.name);
         out.columns->push_back(column.name);
-        out.builtin_types &= column.type_oid < kFirstNormalOid;
+        out.builtin_types &= is_alike_everywhere(column.type_oid);
       }
     }
     out.relation = table != nullptr ? quoted_name(table->schema, table->name)
@@ -351,6 +370,9 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
   if (!facts.reading_function.empty() || !facts.server_function.empty()) return nullptr;
   if (!facts.system_column.empty() || !facts.other_moment.empty()) return nullptr;
   if (!facts.unknown_operator.empty() || facts.other_node == "RangeTableSample") return nullptr;
+  for (const Query* query : analysis.queries()) {
+    if (std::any_of(query->from.begin(), query->from.end(), has_named_join)) return nullptr;
+  }
   std::vector<std::size_t> calls = facts.moment_calls;
   std::sort(calls.begin(), calls.end());
   if (find_moments(text) != calls) return nullptr;

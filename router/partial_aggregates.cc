@@ -68,11 +68,11 @@ class PartialPlanner {
     out_.text = "SELECT ";
     for (std::size_t i = 0; i < items.size(); ++i) {
       if (i > 0) out_.text += ", ";
-      if (!append(items[i])) return std::nullopt;
       const Target& target = query_.targets[i];
-      if (!target.name.empty()) continue;  // AS is in the text
-      const auto name = target.value ? column_name(*target.value) : std::nullopt;
-      if (!name) return std::nullopt;
+      auto name = target.value ? column_name(*target.value) : std::nullopt;
+      if (!target.name.empty()) name = target.name;
+      if (!name || !append_target(value_of_target(i))) return std::nullopt;
+      names_.push_back(*name);
       out_.text += " AS " + quoted_identifier(*name);
     }
     out_.text.append(" FROM ").append(kTable);
@@ -142,9 +142,8 @@ class PartialPlanner {
   Tokens value_of_target(std::size_t index) const {
     const std::vector<Tokens> items = split(clauses_.targets);
     Tokens out = items[index];
-    if (query_.targets[index].name.empty()) return out;
-    if (out.end - out.begin < 2) return out;
-    --out.end;
+    if (query_.targets[index].name.empty() || out.end - out.begin < 2) return out;
+    --out.end;  // the name, which is one token
     if (level_.tokens()[out.end - 1].kind == TokenKind::kIdentifier &&
         word_is(level_.text(out.end - 1), "as")) {
       --out.end;
@@ -186,9 +185,45 @@ class PartialPlanner {
           return false;
         }
       }
+      if (level_.name(item.begin).empty() || level_.is_keyword(item.begin, "row")) return false;
       groups_.push_back(item);
     }
     return true;
+  }
+
+  // A column, with its table or without. It binds to nothing beside it, so it may stand for itself
+  // anywhere; other expressions are found again only where they are all of a target.
+  bool is_column(Tokens group) const {
+    const std::size_t size = group.end - group.begin;
+    return size == 1 || (size == 3 && level_.is_symbol(group.begin + 1, '.') &&
+                         !level_.name(group.begin + 2).empty());
+  }
+
+  bool append_target(Tokens value) {
+    if (value.empty()) return false;
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      const Tokens group = groups_[i];
+      const std::size_t size = group.end - group.begin;
+      if (size != value.end - value.begin) continue;
+      std::size_t k = 0;
+      while (k < size && same(value.begin + k, group.begin + k)) ++k;
+      if (k < size) continue;
+      out_.text += group_name(i);
+      ++put_;
+      return true;
+    }
+    return append(value);
+  }
+
+  // ORDER BY a name means the column of the result, if there is one.
+  bool is_result_column(std::size_t at) const {
+    const std::string name = level_.name(at);
+    if (name.empty() || at < clauses_.rest.begin || level_.depth(at) != 0) return false;
+    const bool begins = level_.is_keyword(at - 1, "by") || level_.is_symbol(at - 1, ',');
+    const bool ends = at + 1 >= clauses_.rest.end || level_.is_symbol(at + 1, ',') ||
+                      level_.ends_where(at + 1) || level_.is_keyword(at + 1, "asc") ||
+                      level_.is_keyword(at + 1, "desc") || level_.is_keyword(at + 1, "nulls");
+    return begins && ends && std::find(names_.begin(), names_.end(), name) != names_.end();
   }
 
   static std::string group_name(std::size_t index) {
@@ -208,7 +243,7 @@ class PartialPlanner {
     const auto ends_well = [&](std::size_t behind) {
       return !level_.is_symbol(behind, '.') && !level_.is_symbol(behind, '(');
     };
-    if (qualified) return 0;
+    if (qualified || !is_column(group) || is_result_column(at)) return 0;
     if (at + size <= end) {
       std::size_t i = 0;
       while (i < size && same(at + i, group.begin + i)) ++i;
@@ -216,8 +251,7 @@ class PartialPlanner {
     }
     // A column with or without its table.
     const std::string column = level_.name(group.end - 1);
-    const bool plain = size == 1 || (size == 3 && level_.is_symbol(group.begin + 1, '.'));
-    if (!plain || column.empty()) return 0;
+    if (column.empty()) return 0;
     if (size == 3 && level_.name(at) == column && ends_well(at + 1) && is_unique(column)) return 1;
     if (size == 1 && at + 3 <= end && level_.is_symbol(at + 1, '.') &&
         level_.name(at + 2) == column && ends_well(at + 3) && is_unique(column)) {
@@ -291,6 +325,7 @@ class PartialPlanner {
         copy_to(at);
         out_.text += group_name(i);
         out_.text += " ";
+        ++put_;
       }
       if (taken == 0) {
         const auto call = append_aggregate(at, tokens.end, copy_to);
@@ -319,7 +354,7 @@ class PartialPlanner {
     const auto behind = end_of_call(at, end);
     if (!behind) return std::nullopt;
     const std::string call(text({at, *behind}));
-    const std::string arguments = call.substr(call.find('('));
+    const std::string arguments(text({at + 1, *behind}));
     copy_to(at);
     if (name == "count") {
       out_.text +=
@@ -346,6 +381,7 @@ class PartialPlanner {
     const auto statement = parse_statement(out_.text);
     if (!statement || !statement->query) return false;
     const Query& query = *statement->query;
+    std::size_t found = 0;
     const auto ours = [&](const std::string& name, bool may_be_target) {
       if (name.starts_with("pgshunt.")) return true;
       return may_be_target &&
@@ -355,6 +391,7 @@ class PartialPlanner {
     const auto walk = [&](const auto& self, const Expr& expr, bool may_be_target) -> bool {
       if (expr.query) return false;
       if (expr.kind == ExprKind::kColumn) {
+        found += !expr.names.empty() && expr.names.front().starts_with("pgshunt.g") ? 1 : 0;
         return expr.names.size() == 1 && !expr.star && ours(expr.names.front(), may_be_target);
       }
       return std::all_of(expr.args.begin(), expr.args.end(),
@@ -366,8 +403,11 @@ class PartialPlanner {
     for (const SortItem& item : query.order) {
       if (!walk(walk, item.value, true)) return false;
     }
-    return std::all_of(query.rest.begin(), query.rest.end(),
-                       [&](const Expr& expr) { return walk(walk, expr, false); });
+    const bool rest = std::all_of(query.rest.begin(), query.rest.end(),
+                                  [&](const Expr& expr) { return walk(walk, expr, false); });
+    // Where a column's name stood for something else (date '2024-01-01', extract(year ...)) there
+    // is no column now.
+    return rest && found == put_ + groups_.size();
   }
 
   void finish_select() {
@@ -393,6 +433,8 @@ class PartialPlanner {
   Clauses clauses_;
   std::vector<Tokens> groups_;
   std::vector<std::string> partials_;
+  std::vector<std::string> names_;  // of the result's columns
+  std::size_t put_ = 0;             // how often a group's column was written, but in GROUP BY
   PartialAggregates out_;
 };
 
@@ -410,6 +452,10 @@ std::optional<PartialAggregates> plan_partial_aggregates(const Topology& topolog
       &facts.oid_type, &facts.unknown_operator, &facts.other_node,       &facts.moment};
   for (const std::string* finding : findings) {
     if (!finding->empty()) return std::nullopt;
+  }
+  for (std::size_t i = 0; i < level.tokens().size(); ++i) {
+    const std::string name = level.name(i);
+    if (name == "real" || name == "float4" || name == "float") return std::nullopt;
   }
   const TableScope& scope = *analysis.scope_of(query);
   if (!check_rows_are_partitioned(query.from, scope)) return std::nullopt;

@@ -12,13 +12,35 @@ from harness.postgres import PASSWORD, SUPERUSER
 JOIN = "SELECT count(*), sum(u.score) FROM users u JOIN posts p ON u.score = p.likes"
 
 
+ODD = """
+CREATE DOMAIN small_number AS int;
+CREATE TABLE odd (id bigint PRIMARY KEY, date date, year int, ts timestamp, s smallint, d small_number, t text, num numeric, r regclass,
+                  kinds regtype[]);
+CREATE TABLE parent (id bigint PRIMARY KEY, x int);
+"""
+ODD_ROWS = """INSERT INTO odd VALUES """ + ", ".join(
+    f"({n}, '2024-01-0{1 + n % 3}', {2000 + n % 4}, '2024-02-0{1 + n % 5} 12:00', {n % 4}, {n % 3}, '{'abc'[n % 3]}', {n}.{n % 3}1, 'users', "
+    f"'{{text,mood}}')" for n in range(1, 25)) + """;
+INSERT INTO parent VALUES """ + ", ".join(f"({n}, {n % 5})" for n in range(1, 25)) + ";"
+
+
 @pytest.fixture(scope="module")
 def world(shards, shared_proxy):
     def proxy(config):
         config["databases"][PARTS].update(on_cross_shard_write="two_phase", merge_node=shards[1].name)
         config["pgshunt"] = {**config.get("pgshunt", {}), "merge_rows": 2000, "admin_users": ["admin"]}
         config["users"]["admin"] = {}
-        return shared_proxy(config)
+        config["databases"][PARTS]["tables"] += [{"name": name, "keyspace": "users", "key": "id"}
+                                                 for name in ("odd", "parent")]
+        for server in shards:
+            server.psql(ODD, PARTS)
+        shards[0].psql(ODD + ODD_ROWS, WHOLE)
+        made = shared_proxy(config)
+        with psycopg.connect(host=shards[0].host, port=made.port, user=SUPERUSER, password=PASSWORD, dbname=PARTS,
+                             autocommit=True) as client:
+            for statement in filter(None, ODD_ROWS.split(";")):
+                client.execute(statement)
+        return made
     return World(shards, proxy)
 
 
@@ -177,3 +199,74 @@ def test_many_at_once(world, parts):
     for each in asking:
         each.join(40)
     assert answers == [right] * 125
+
+
+# Statements whose words can be taken for what they are not. Ordered as far as they say so.
+ODDITIES = (
+    "SELECT count(*) FROM ((SELECT 1 AS x, 2 AS score) UNION ALL SELECT score, small FROM users) q WHERE score > 1",
+    "WITH x AS ((SELECT 1 AS score) UNION ALL SELECT small FROM users) SELECT count(*) FROM x WHERE score > 1",
+    "SELECT id FROM ((SELECT id FROM odd WHERE id < 0) UNION ALL SELECT id FROM users ORDER BY id LIMIT 3) q WHERE id > 2",
+    "SELECT max(u.*::text), count(*) FROM users u JOIN posts p ON u.score = p.likes WHERE u.* IS NOT NULL",
+    "SELECT count(*) FROM users u JOIN posts p ON u.score = p.likes WHERE NOT (u.* IS NOT NULL)",
+    "SELECT CASE WHEN true THEN p.* END::text FROM users u JOIN posts p ON u.score = p.likes ORDER BY 1",
+    "SELECT 2 * s + 1, count(*) FROM odd GROUP BY s + 1, s ORDER BY 1",
+    "SELECT 7 - s - 1, count(*) FROM odd GROUP BY s ORDER BY 1",
+    "SELECT 2 * s + 1, count(*) FROM odd GROUP BY s + 1",
+    "SELECT year - 1 - 1, count(*) FROM odd GROUP BY year, 1 - 1 ORDER BY 1",
+    "SELECT 10 / num * 2 FROM odd GROUP BY num * 2, num ORDER BY 1",
+    "SELECT avg((s / 10.0)::real) FROM odd",
+    "SELECT r, kinds FROM odd JOIN posts p ON p.likes = odd.s WHERE odd.id = 3 LIMIT 1",
+    "SELECT CASE WHEN t = 'a' THEN 'z' ELSE t END AS t, count(*) FROM odd GROUP BY t ORDER BY t",
+    "SELECT -year AS year, count(*) FROM odd GROUP BY year ORDER BY year",
+    "SELECT count(*) AS s FROM odd GROUP BY s ORDER BY s",
+    "SELECT s AS d, d AS s, count(*) FROM odd GROUP BY s, d ORDER BY s, d",
+    "SELECT s d, d s, count(*) FROM odd GROUP BY s, d ORDER BY s, d",
+    "SELECT a.year AS x, b.x AS year, count(*) FROM odd a JOIN parent b USING (id) GROUP BY a.year, b.x ORDER BY x, year",
+    "SELECT 2 AS two, t, count(*) FROM odd GROUP BY 1, 2 ORDER BY 2 DESC",
+    "SELECT date, max(ts)::date AS last FROM odd GROUP BY date ORDER BY 1",
+    "SELECT date, count(*) FROM odd GROUP BY date HAVING max(ts) > date '2024-01-01' ORDER BY 1",
+    "SELECT date '2024-01-01' AS x, count(*) FROM odd GROUP BY date ORDER BY 2",
+    "SELECT year, extract(year FROM max(ts)) FROM odd GROUP BY year ORDER BY 1",
+    "SELECT 10 AS a, s, count(*) FROM odd GROUP BY a, s ORDER BY s LIMIT 10",
+    "SELECT count(*) FROM odd GROUP BY (t, s) ORDER BY 1",
+    "SELECT avg /* ( */ (s) FROM odd",
+    "SELECT lower(t) || 'x', count(*) FROM odd GROUP BY lower(t) ORDER BY 1",
+    "SELECT lower(t), count(*) FROM odd GROUP BY lower(t) ORDER BY lower(t) DESC LIMIT 2",
+)
+
+
+@pytest.mark.parametrize("sql", ODDITIES)
+def test_words_that_are_not_what_they_seem(parts, whole, sql):
+    assert answer(parts, sql) == answer(whole, sql)
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT a, b FROM (users u JOIN posts p ON u.score = p.likes) AS j (a, b)",
+    "SELECT a, count(*) FROM (odd o JOIN parent p ON o.id = p.id) AS j (k, a) GROUP BY a"])
+def test_joins_with_a_name_are_refused(parts, sql):
+    assert answer(parts, sql) == "0A000"
+
+
+@pytest.mark.parametrize("lock", ["TRUNCATE posts", "LOCK TABLE users IN ACCESS EXCLUSIVE MODE", "LOCK TABLE countries",
+                                  "ALTER TABLE odd ALTER COLUMN s TYPE bigint"])
+def test_a_transaction_does_not_wait_for_its_own_locks(parts, whole, lock):
+    for sql in (JOIN, "SELECT s, count(*) FROM odd GROUP BY s ORDER BY 1",
+                "SELECT count(*) FROM countries c FULL JOIN users u ON c.code = u.country"):
+        for client in (parts, whole):
+            client.execute("SET lock_timeout = '10s'")
+            client.execute("BEGIN")
+            client.execute(lock)
+        assert answer(parts, sql) == answer(whole, sql)
+        for client in (parts, whole):
+            client.execute("ROLLBACK")
+
+
+def test_a_transaction_of_one_snapshot_sees_no_later_copy(parts, world):
+    sql = "SELECT count(*) FROM countries c JOIN users u ON c.code = u.country JOIN posts p ON p.likes = u.score WHERE c.name = 'new'"
+    parts.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    assert answer(parts, "SELECT count(*) FROM users u, posts p, countries c WHERE c.name = 'new' AND u.score = p.likes") == [(0,)]
+    with connection(world) as other:
+        other.execute("UPDATE countries SET name = 'new'")
+    assert answer(parts, sql) == [(0,)]
+    parts.execute("COMMIT")
+    assert answer(parts, sql) != [(0,)]

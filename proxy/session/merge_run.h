@@ -31,9 +31,9 @@ struct MergeRun {
   std::shared_ptr<const MergeNodePlan> plan;
   Step step = Step::kShapes;
   std::size_t input = 0;  // the one that the step is at
-  // Of each input: the columns of its temporary table, as its own shard says; empty: the merge node
-  // has such a table. And the SELECT of its rows, with its conditions.
-  std::vector<std::string> shapes;
+  // Of each input: the columns of its temporary table, as its own shard says; nothing: the merge
+  // node has such a table. And the SELECT of its rows, with its conditions.
+  std::vector<std::optional<std::string>> shapes;
   std::vector<std::string> selects;
   std::vector<std::uint64_t> rows;         // that were brought into each
   std::vector<std::uint32_t> types_there;  // of the columns of what groups have become

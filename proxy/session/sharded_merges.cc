@@ -178,8 +178,12 @@ bool ShardedConversation::may_be_by_groups(const MergeNodePlan& plan, const Bind
 std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
     const Route& route, std::uint32_t effects, const BindView* bind, const Statement* prepared) {
   std::shared_ptr<const MergeNodePlan> plan = route.merge_node;
-  if (plan->by_rows && !may_be_by_groups(*plan, bind, prepared)) plan = plan->by_rows;
-  if (transaction_.wrote_everywhere && plan->with_references) plan = plan->with_references;
+  // In a transaction the tables are the shards' alone: the merge node's server would wait for what
+  // the transaction itself has locked, and would see reference tables at another moment.
+  if (plan->by_rows && (transaction_.open() || !may_be_by_groups(*plan, bind, prepared))) {
+    plan = plan->by_rows;
+  }
+  if (transaction_.open() && plan->with_references) plan = plan->with_references;
   if ((effects & ~kLeavesNothing) != kEffectNone) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "this statement would leave something behind at the merge node",
@@ -277,19 +281,21 @@ void ShardedConversation::begin_merge(FanOutPlan asked) {
 
 // --- tables --------------------------------------------------------------------------------------
 
-// A table that is on one shard only, which is not the merge node.
+// The columns of a table that the merge node does not have, or must not touch.
 void ShardedConversation::ask_for_shapes() {
   MergeRun& run = *merge_run_;
   const std::vector<MergeInput>& inputs = run.plan->inputs;
   for (; run.input < inputs.size(); ++run.input) {
     const MergeInput& input = inputs[run.input];
-    if (!input.home || *input.home == merge_shard() || !run.shapes[run.input].empty()) continue;
+    const bool there = !input.home || *input.home == merge_shard();
+    if (there && !transaction_.open()) continue;
     FanOutPlan plan;
     plan.use = FanOutPlan::Use::kSum;
     plan.by_link = true;
     plan.clients_text = false;
     after_ = After::kMergeNode;
-    return begin_fan_out({&link(*input.home)}, std::move(plan), shape_question(input));
+    const ShardId shard = input.home.value_or(router_.topology().all_shards.front());
+    return begin_fan_out({&link(shard)}, std::move(plan), shape_question(input));
   }
   make_tables();
 }
@@ -303,10 +309,10 @@ void ShardedConversation::make_tables() {
   for (std::size_t i = 0; i < run.plan->inputs.size(); ++i) {
     const MergeInput& input = run.plan->inputs[i];
     text += "CREATE TEMPORARY TABLE " + quoted_identifier(input.table);
-    if (run.shapes[i].empty()) {
+    if (!run.shapes[i]) {
       text += " ON COMMIT DROP AS " + run.selects[i] + " WITH NO DATA;";
     } else {
-      text += " (" + run.shapes[i] + ") ON COMMIT DROP;";
+      text += " (" + *run.shapes[i] + ") ON COMMIT DROP;";
     }
   }
   if (!run.plan->sums.empty()) {

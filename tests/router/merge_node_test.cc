@@ -156,14 +156,13 @@ TEST_F(Partial, ShardsSayWhatIsPutTogether) {
       shards,
       "SELECT u.country AS \"pgshunt.g1\", count(*) AS \"pgshunt.p1\", sum(id) AS \"pgshunt.p2\", "
       "count(id) AS \"pgshunt.p3\" FROM users u WHERE name > 'x' GROUP BY 1");
-  EXPECT_EQ(node,
-            "SELECT \"pgshunt.g1\"  AS \"country\", coalesce(pg_catalog.sum(\"pgshunt.p1\"), "
-            "0)::pg_catalog.int8  AS "
-            "\"count\", (pg_catalog.sum(\"pgshunt.p2\") / nullif(pg_catalog.sum(\"pgshunt.p3\"), "
-            "0)) + 1 AS a  FROM "
-            "pg_temp.\"pgshunt.1\" GROUP BY \"pgshunt.g1\" HAVING pg_catalog.sum(\"pgshunt.p2\") > "
-            "5 ORDER BY "
-            "\"pgshunt.g1\" LIMIT 3 ");
+  EXPECT_EQ(
+      node,
+      R"(SELECT "pgshunt.g1"  AS "country", )"
+      R"(coalesce(pg_catalog.sum("pgshunt.p1"), 0)::pg_catalog.int8  AS "count", )"
+      R"((pg_catalog.sum("pgshunt.p2") / nullif(pg_catalog.sum("pgshunt.p3"), 0)) + 1  AS "a" )"
+      R"(FROM pg_temp."pgshunt.1" GROUP BY "pgshunt.g1" )"
+      R"(HAVING pg_catalog.sum("pgshunt.p2") > 5 ORDER BY country LIMIT 3 )");
 }
 
 TEST_F(Partial, GroupsAreFoundByNumberNameAndExpression) {
@@ -174,10 +173,8 @@ TEST_F(Partial, GroupsAreFoundByNumberNameAndExpression) {
         texts(sql).first,
         "SELECT lower(name) AS \"pgshunt.g1\", max(id) AS \"pgshunt.p1\" FROM users GROUP BY 1")
         << sql;
-    EXPECT_EQ(texts(sql).second,
-              "SELECT \"pgshunt.g1\" AS low , max(\"pgshunt.p1\")  AS \"max\" FROM "
-              "pg_temp.\"pgshunt.1\" GROUP BY "
-              "\"pgshunt.g1\" ")
+    EXPECT_EQ(texts(sql).second, R"(SELECT "pgshunt.g1" AS "low", max("pgshunt.p1")  AS "max" )"
+                                 R"(FROM pg_temp."pgshunt.1" GROUP BY "pgshunt.g1" )")
         << sql;
   }
 }
@@ -187,6 +184,8 @@ TEST_F(Partial, WhatCannotBePutTogetherIsLeftAlone) {
        {"SELECT count(DISTINCT name) FROM users", "SELECT string_agg(name, ',') FROM users",
         "SELECT stddev(id) FROM users", "SELECT count(*) FROM users GROUP BY ROLLUP (name)",
         "SELECT name, count(*) FROM users GROUP BY id",
+        "SELECT 2 AS two, count(*) FROM users GROUP BY 1", "SELECT avg(id::real) FROM users",
+        "SELECT count(*) FROM users GROUP BY (id, name)",
         "SELECT count(*) FROM users u JOIN posts p ON u.name = p.body",
         "SELECT count(*) FROM countries LEFT JOIN users ON code = country",
         "SELECT count(my_function(id)) FROM users", "SELECT max(id) OVER () FROM users",

@@ -698,6 +698,13 @@ class Planner {
 
   // --- utility statements ---------------------------------------------------------------------
 
+  // What the merge node would answer is not refused when it comes by itself.
+  static Error only_as_itself(const char* what, const Error& refused) {
+    if (refused.code != sqlstate::kFeatureNotSupported) return refused;
+    return refusal(std::string(what) + " of this query is not supported: " + refused.message,
+                   "Run the query itself, which may be answered, or give the shard key.");
+  }
+
   Status plan_explain(const SqlStatement& statement) {
     if (!statement.query) {
       return refusal("EXPLAIN of this statement is not supported on a sharded database",
@@ -724,7 +731,9 @@ class Planner {
     }
     if (statement.query) {
       plain_query_ = false;
-      if (const Status planned = plan_query(statement); !planned) return planned.error();
+      if (const Status planned = plan_query(statement); !planned) {
+        return only_as_itself("COPY", planned.error());
+      }
       if (plan_.kind != RouteKind::kScatter) {
         if (!plan_.several_shards()) return Ok{};
         return refusal("COPY of a statement that writes every shard is not supported",
@@ -803,7 +812,9 @@ class Planner {
   // FETCH and CLOSE say nothing of what a cursor reads, so all cursors are on the home shard.
   Status plan_cursor(const SqlStatement& statement) {
     plain_query_ = false;
-    if (const Status planned = plan_query(statement); !planned) return planned.error();
+    if (const Status planned = plan_query(statement); !planned) {
+      return only_as_itself("a cursor", planned.error());
+    }
     if (plan_.kind == RouteKind::kAnyShard || plan_.kind == RouteKind::kHomeShard) {
       plan_.kind = RouteKind::kHomeShard;
       return Ok{};

@@ -330,7 +330,7 @@ and try
          ON c.user_id = p.user_id AND c.post_id = p.id WHERE p.user_id = 24 LIMIT 5;
   3. Without the key all shards are asked at once and their rows merged in order.
        SELECT id, user_id, created_at FROM posts ORDER BY created_at DESC, id LIMIT 10;
-  4. What cannot be proven exact yet is refused with a hint, never answered wrongly.
+  4. Every shard aggregates its own rows; what else a SELECT may be, one server does over what it needs.
        SELECT country, count(*) FROM users GROUP BY country;
   5. Pools and shards as pgshunt sees them, and some load to look at.
        {psql} pgshunt -c 'SHOW SHARDS' -c 'SHOW POOLS'

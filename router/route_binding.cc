@@ -211,18 +211,22 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
   context.lookups.clear();
   if (plan.home) chosen.push_back(*plan.home);
   for (const Pin& pin : plan.pins) {
-    if (const Status added =
-            add_source(topology, pin, pin.source, values, session, context, chosen);
-        !added) {
-      return added.error();
-    }
+    // A number with a cast is read when the server plans: it has complained of literals before.
+    std::optional<Error> late;
+    const auto add = [&](const KeySource& source) -> Status {
+      Status added = add_source(topology, pin, source, values, session, context, chosen);
+      if (added || !pin.more || !source.cast) return added;
+      const auto input = input_of(source, values);
+      if (!input || input->form != KeyInput::Form::kNumber) return added;
+      if (!late) late = added.error();
+      return Ok{};
+    };
+    if (const Status added = add(pin.source); !added) return added.error();
     if (!pin.more) continue;
     for (const KeySource& source : *pin.more) {
-      if (const Status added = add_source(topology, pin, source, values, session, context, chosen);
-          !added) {
-        return added.error();
-      }
+      if (const Status added = add(source); !added) return added.error();
     }
+    if (late) return *late;
   }
   Route route;
   route.writes = plan.writes;

@@ -242,6 +242,7 @@ Result<ParsedCopyOptions> parse_copy_options(const SqlStatement& copy) {
   }
   out.encoding = written.encoding.value_or("");
   out.header_match = written.header_match;
+  out.force_quote = written.force_quote.value_or(CopyColumnChoice{});
   out.force_null = written.force_null.value_or(CopyColumnChoice{});
   out.force_not_null = written.force_not_null.value_or(CopyColumnChoice{});
   return out;

@@ -22,6 +22,7 @@ struct ParsedCopyOptions {
   CopyOptions bytes;
   std::string encoding;       // empty: not given
   bool header_match = false;  // HEADER MATCH: servers compare the header with the columns
+  CopyColumnChoice force_quote;
   CopyColumnChoice force_null;
   CopyColumnChoice force_not_null;
 };

@@ -6,6 +6,7 @@
 
 #include "router/clause_text.h"
 #include "router/copy_options.h"
+#include "router/outer_tokens.h"
 #include "router/refusal.h"
 #include "router/sql_lexer.h"
 #include "router/sql_text.h"
@@ -191,7 +192,15 @@ Result<CopyPlan> plan_copy_to(const SqlStatement& statement) {
   CopyPlan out;
   out.options = std::move(options->bytes);
   out.encoding_given = !options->encoding.empty();
+  out.force_quote = std::move(options->force_quote);
   return out;
+}
+
+std::string_view query_of_copy(std::string_view text) {
+  OuterTokens tokens(text);
+  if (!tokens.next() || !tokens.next() || !tokens.is_symbol(')')) return {};
+  const std::size_t begin = tokens.opening().end;
+  return text.substr(begin, tokens.token().begin - begin);
 }
 
 Status check_copy_encoding(const CopyPlan& plan, const RouterSession& session) {

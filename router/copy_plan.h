@@ -12,6 +12,7 @@
 
 #include "protocol/copy_format.h"
 #include "protocol/result.h"
+#include "router/copy_options.h"
 #include "router/key_value.h"
 #include "router/router.h"
 #include "router/sql_tree.h"
@@ -31,6 +32,9 @@ struct MadeField {
 struct CopyPlan {
   CopyOptions options;
   bool encoding_given = false;  // ENCODING: the client's bytes may be in any
+
+  // COPY TO only: columns whose values are always quoted.
+  CopyColumnChoice force_quote;
 
   // COPY FROM only.
   std::string table;                 // without its schema, as in a server's CONTEXT
@@ -63,6 +67,8 @@ struct CopyPlan {
 Result<CopyPlan> plan_copy_from(const Topology& topology, const SqlStatement& statement,
                                 const Table& table, const StatementFacts& facts);
 Result<CopyPlan> plan_copy_to(const SqlStatement& statement);
+// The query of a COPY (query) TO, as it stands in its text; empty: it is not found.
+std::string_view query_of_copy(std::string_view text);
 
 // Can the rows be told apart in the session's client_encoding?
 Status check_copy_encoding(const CopyPlan& plan, const RouterSession& session);

@@ -8,6 +8,7 @@
 #include "router/builtin.h"
 #include "router/command_plan.h"
 #include "router/copy_plan.h"
+#include "router/cursor_command.h"
 #include "router/drift.h"
 #include "router/fixed_moments.h"
 #include "router/hint_plan.h"
@@ -78,7 +79,7 @@ class Planner {
       case StatementKind::kSetting:
         return Ok{};  // any shard
       case StatementKind::kFetch:
-        plan_.kind = RouteKind::kHomeShard;  // where cursors are
+        plan_.kind = RouteKind::kHomeShard;  // which says that there is no such cursor
         return Ok{};
       case StatementKind::kNotify:
         plan_.kind = RouteKind::kHomeShard;  // channels must meet somewhere
@@ -200,10 +201,8 @@ class Planner {
       case RouteKind::kHomeShard:
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
-        break;
       case RouteKind::kMergeNode:
-        return refusal(planned->merge_node->why,
-                       "Run the SELECT by itself, and insert what it says.");
+        break;
       default:
         return as_said;
     }
@@ -698,13 +697,6 @@ class Planner {
 
   // --- utility statements ---------------------------------------------------------------------
 
-  // What the merge node would answer is not refused when it comes by itself.
-  static Error only_as_itself(const char* what, const Error& refused) {
-    if (refused.code != sqlstate::kFeatureNotSupported) return refused;
-    return refusal(std::string(what) + " of this query is not supported: " + refused.message,
-                   "Run the query itself, which may be answered, or give the shard key.");
-  }
-
   Status plan_explain(const SqlStatement& statement) {
     if (!statement.query) {
       return refusal("EXPLAIN of this statement is not supported on a sharded database",
@@ -729,25 +721,7 @@ class Planner {
       return refusal("COPY with a file or program of the server is not supported",
                      "Use COPY ... FROM STDIN or TO STDOUT (\\copy in psql).");
     }
-    if (statement.query) {
-      plain_query_ = false;
-      if (const Status planned = plan_query(statement); !planned) {
-        return only_as_itself("COPY", planned.error());
-      }
-      if (plan_.kind != RouteKind::kScatter) {
-        if (!plan_.several_shards()) return Ok{};
-        return refusal("COPY of a statement that writes every shard is not supported",
-                       "Run the statement itself.");
-      }
-      const Query& query = *statement.query;
-      if (!query.order.empty() || query.limit || query.offset) {
-        return refusal(
-            "COPY of a query with ORDER BY, LIMIT or OFFSET over several shards is not "
-            "supported",
-            "Give the shard key, or run the query itself.");
-      }
-      return plan_copy_merge(statement);
-    }
+    if (statement.query) return plan_copy_query(statement);
     if (statement.tables.size() != 1) return not_understood(statement);
     const auto table = resolve_table(topology_, request_.search_path, statement.tables[0]);
     if (!table) return table.error();
@@ -809,18 +783,57 @@ class Planner {
     return Ok{};
   }
 
-  // FETCH and CLOSE say nothing of what a cursor reads, so all cursors are on the home shard.
+  // Rows in any order come as the shards' own COPY makes them; others are merged first.
+  Status plan_copy_query(const SqlStatement& statement) {
+    const std::string_view query = query_of_copy(request_.text);
+    if (query.empty()) return not_understood(statement);
+    auto copy = plan_copy_to(statement);
+    if (!copy) return copy.error();
+    if (const Status planned = plan_inside(query, "COPY", RouteKind::kCopyQuery); !planned) {
+      return planned.error();
+    }
+    plan_.copy = std::make_shared<const CopyPlan>(std::move(*copy));
+    const Query& inner = *statement.query;
+    if (scatters_ && inner.order.empty() && !inner.limit && !inner.offset) {
+      plan_.kind = RouteKind::kCopyMerge;
+    }
+    return Ok{};
+  }
+
+  // FETCH and CLOSE say nothing of what a cursor reads: who serves them knows where it is.
   Status plan_cursor(const SqlStatement& statement) {
-    plain_query_ = false;
-    if (const Status planned = plan_query(statement); !planned) {
-      return only_as_itself("a cursor", planned.error());
+    const auto command = read_cursor_command(request_.text);
+    if (!command) return not_understood(statement);
+    return plan_inside(request_.text.substr(command->select), "a cursor", RouteKind::kCursor);
+  }
+
+  // A statement about a query runs where that would. `several`: what it is if those are several
+  // servers.
+  Status plan_inside(std::string_view query, const char* what, RouteKind several) {
+    PlanRequest request = request_;
+    request.text = query;
+    const auto statement = parse_statement(query);
+    if (!statement) return statement.error();
+    auto planned = Planner(topology_, request).plan(*statement);
+    if (!planned) return planned.error();
+    const auto merges = [](RouteKind kind) {
+      return kind == RouteKind::kScatter || kind == RouteKind::kMergeNode;
+    };
+    scatters_ = planned->kind == RouteKind::kScatter;
+    if (planned->several_shards() && !merges(planned->kind)) {
+      return refusal(std::string(what) +
+                         " of a statement that writes on several shards is not "
+                         "supported",
+                     "Run the statement itself.");
     }
-    if (plan_.kind == RouteKind::kAnyShard || plan_.kind == RouteKind::kHomeShard) {
-      plan_.kind = RouteKind::kHomeShard;
-      return Ok{};
-    }
-    return refusal("a cursor over anything but reference tables is not supported",
-                   "Run the query itself, with LIMIT and the last row seen to read it in parts.");
+    plan_ = std::move(*planned);
+    if (merges(plan_.kind)) plan_.kind = several;
+    if (merges(plan_.several)) plan_.several = several;
+    plan_.merge = {};
+    plan_.limit = plan_.offset = {};
+    plan_.merge_node = nullptr;
+    plan_.shard_text.clear();
+    return Ok{};
   }
 
   const Topology& topology_;
@@ -829,7 +842,8 @@ class Planner {
   StatementPlanData plan_;
   std::vector<std::uint16_t> insert_parameters_;
   const Table* moved_ = nullptr;  // an UPDATE sets its key
-  bool plain_query_ = true;       // not inside EXPLAIN, COPY or DECLARE
+  bool plain_query_ = true;       // not inside EXPLAIN
+  bool scatters_ = false;         // plan_inside()
   bool explains_ = false;
 };
 

@@ -253,6 +253,7 @@ Result<Route> bind_pinned(const Topology& topology, const StatementPlanData& pla
   }
   route.kind = plan.several;
   route.fixes_moment = plan.fixes_moment;
+  route.copy = plan.copy;
   return route;
 }
 
@@ -482,6 +483,8 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
     case RouteKind::kHomeShard:
     case RouteKind::kEveryShard:
     case RouteKind::kWriteShards:
+    case RouteKind::kCopyQuery:
+    case RouteKind::kCursor:
       break;
     case RouteKind::kInsertSelect:
       return bind_insert_select(plan, session);
@@ -498,6 +501,7 @@ Result<Route> bind_route(const Topology& topology, const StatementPlanData& plan
   Route route;
   route.kind = plan.kind;
   route.writes = plan.writes;
+  if (plan.kind == RouteKind::kCopyQuery) route.copy = plan.copy;
   if (plan.kind == RouteKind::kEveryShard) {
     route.shards = topology.all_shards;
     route.write_lock = plan.write_lock;

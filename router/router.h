@@ -43,6 +43,9 @@ enum class RouteKind : std::uint8_t {
                  // `shards`, by `move`
   kCopySplit,    // COPY FROM STDIN on all of `shards`, each row to its own: router/copy_split.h
   kCopyMerge,    // COPY TO STDOUT on all of `shards`, rows in any order: protocol/copy_merge.h
+  kCopyQuery,    // COPY (query) TO STDOUT whose query is a kScatter or kMergeNode by itself, which
+                 // its rows come from; `copy` says what is made of them
+  kCursor,       // DECLARE CURSOR for such a query
   kInsertSelect,  // rows of `insert_select`'s SELECT, wherever that runs, are to be stored by
                   // INSERTs of their own
   kLookup,        // the directory must be asked for `lookups` first; then route it again
@@ -95,7 +98,8 @@ struct Route {
   std::shared_ptr<const InsertSelect> insert_select;
   // kMergeNode only. Valid as long as it is held.
   std::shared_ptr<const MergeNodePlan> merge_node;
-  // kCopySplit and kCopyMerge only. Valid as long as it is held: a COPY outlives many calls.
+  // kCopySplit, kCopyMerge and kCopyQuery only. Valid as long as it is held: a COPY outlives many
+  // calls.
   std::shared_ptr<const CopyPlan> copy;
   // The text to send instead of the client's; empty: send the client's own. Same lifetime as merge.
   // bind() leaves it empty: what to prepare on the servers is the plan's shard_text().

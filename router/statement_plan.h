@@ -85,7 +85,7 @@ struct StatementPlanData {
   MergeSpec merge;                       // kScatter
   LimitSource limit;                     // kScatter
   LimitSource offset;                    // kScatter
-  std::shared_ptr<const CopyPlan> copy;  // kCopySplit, kCopyMerge
+  std::shared_ptr<const CopyPlan> copy;  // kCopySplit, kCopyMerge, kCopyQuery
   std::int64_t write_lock = 0;           // kEveryShard: see Route
   Alike alike = Alike::kNo;              // kWriteShards
   bool defines = false;                  // kWriteShards

@@ -50,6 +50,12 @@ class CopyFanOut : public BackendDriver {
   const Error& loss() const { return loss_; }
   // For the command's tag.
   virtual std::uint64_t rows() const = 0;
+  // Of each shard, in their order.
+  std::vector<std::uint64_t> rows_by_shard() const {
+    std::vector<std::uint64_t> out;
+    for (const Source& source : sources_) out.push_back(source.rows);
+    return out;
+  }
 
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) final;
   void on_backend_lost(Backend& backend, const Error& error) final;

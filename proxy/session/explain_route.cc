@@ -38,6 +38,10 @@ std::string_view name_of(const Route& route) {
       return "COPY FROM spread over shards";
     case RouteKind::kCopyMerge:
       return "COPY TO from several shards";
+    case RouteKind::kCopyQuery:
+      return "COPY TO of a query of several shards";
+    case RouteKind::kCursor:
+      return "cursor over rows of several shards";
     case RouteKind::kInsertSelect:
       return "INSERT of rows read by a SELECT";
     case RouteKind::kMergeNode:
@@ -72,6 +76,8 @@ std::string reason_of(const Route& route) {
       return "the new shard key is another shard's";
     case RouteKind::kCopySplit:
     case RouteKind::kCopyMerge:
+    case RouteKind::kCopyQuery:
+    case RouteKind::kCursor:
       return "rows are on several shards";
     case RouteKind::kInsertSelect:
       return "its rows do not stay where they are read";
@@ -148,6 +154,10 @@ std::string time_of(std::string_view plan) {
   return out;
 }
 
+std::string rows_and_time_of(std::string_view plan) {
+  return "rows=" + std::string(rows_of(plan)) + " time=" + time_of(plan) + " ms";
+}
+
 // "rooms 42"
 std::vector<std::string> new_keys_of(const Route& route, const Topology& topology) {
   std::vector<std::string> out;
@@ -164,6 +174,27 @@ std::string milliseconds(std::chrono::duration<double, std::milli> time) {
   return out;
 }
 
+// "rows=7 (shard1 4, shard2 3) time=0.912 ms"
+std::string text_of(const BroughtRows& brought) {
+  std::uint64_t sum = 0;
+  std::string shards;
+  for (const auto& [shard, rows] : brought.shards) {
+    sum += rows;
+    shards += (shards.empty() ? "" : ", ") + shard + " " + std::to_string(rows);
+  }
+  return "rows=" + std::to_string(sum) + " (" + shards + ") time=" + milliseconds(brought.elapsed) +
+         " ms";
+}
+
+std::string json_of(const BroughtRows& brought) {
+  std::string json = "\"Brought\": [";
+  for (const auto& [shard, rows] : brought.shards) {
+    if (&shard != &brought.shards.front().first) json += ", ";
+    json += "{\"Shard\": " + json_string(shard) + ", \"Rows\": " + std::to_string(rows) + "}";
+  }
+  return json + "], \"Actual Time\": " + milliseconds(brought.elapsed);
+}
+
 std::string json_of(const ExplainedRoute& explained) {
   std::string json = "[{\"Route\": " + json_string(explained.kind) +
                      ", \"Why\": " + json_string(explained.reason) + ", \"Shards\": [";
@@ -176,6 +207,7 @@ std::string json_of(const ExplainedRoute& explained) {
       if (!rows.empty()) json.append(", \"Actual Rows\": ").append(rows);
       json += ", \"Actual Time\": " + time_of(part.plan) + ", \"Explain\": " + part.plan;
     }
+    if (!part.brought.shards.empty()) json += ", " + json_of(part.brought);
     json += "}";
   }
   json += "]";
@@ -188,6 +220,11 @@ std::string json_of(const ExplainedRoute& explained) {
     json += "]";
   }
   if (!explained.merge.empty()) json += ", \"Merge\": " + json_string(explained.merge);
+  if (!explained.merge_plan.empty()) {
+    const std::string& plan = explained.merge_plan;
+    json.append(", \"Merge Rows\": ").append(rows_of(plan));
+    json += ", \"Merge Time\": " + time_of(plan) + ", \"Merge Explain\": " + plan;
+  }
   if (explained.elapsed.count() > 0) {
     json += ", \"Execution Time\": " + milliseconds(explained.elapsed);
   }
@@ -407,6 +444,7 @@ ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
     for (const MergeInput& input : route.merge_node->inputs) {
       out.parts.push_back({input.home ? topology.shards[*input.home].name : "(each)",
                            rows_text(input) + " -> " + input.table,
+                           {},
                            {}});
     }
     return out;
@@ -415,7 +453,7 @@ ExplainedRoute explain_route(const ExplainRequest& request, const Route& route,
     std::string_view text = route.sql.empty() ? std::string_view(request.statement) : route.sql;
     if (i < route.texts.size()) text = route.texts[i];
     if (route.move && shards[i] != route.move_from) text = route.move->insert;
-    out.parts.push_back({topology.shards[shards[i]].name, std::string(text), {}});
+    out.parts.push_back({topology.shards[shards[i]].name, std::string(text), {}, {}});
   }
   return out;
 }
@@ -453,12 +491,14 @@ std::vector<std::string> explained_rows(const ExplainedRoute& explained) {
   if (!explained.text.empty()) rows.push_back("  Text: " + explained.text);
   for (const ExplainedRoute::Part& part : explained.parts) {
     rows.push_back("  Shard " + part.shard + ": " + part.text);
-    if (part.plan.empty()) continue;
-    rows.push_back("    rows=" + std::string(rows_of(part.plan)) + " time=" + time_of(part.plan) +
-                   " ms");
+    if (!part.brought.shards.empty()) rows.push_back("    " + text_of(part.brought));
+    if (!part.plan.empty()) rows.push_back("    " + rows_and_time_of(part.plan));
   }
   for (const std::string& key : explained.new_keys) rows.push_back("  New key: " + key);
   if (!explained.merge.empty()) rows.push_back("  Merge: " + explained.merge);
+  if (!explained.merge_plan.empty()) {
+    rows.push_back("    " + rows_and_time_of(explained.merge_plan));
+  }
   if (explained.elapsed.count() > 0) {
     rows.push_back("Execution Time: " + milliseconds(explained.elapsed) + " ms");
   }

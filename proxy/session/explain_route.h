@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "router/router.h"
@@ -37,6 +38,12 @@ std::optional<Result<ExplainRequest>> read_explain_route(std::string_view sql,
 // statements.
 bool is_explained_query(std::string_view statement, bool standard_conforming_strings);
 
+// ANALYZE: rows of one table that the merge node was brought.
+struct BroughtRows {
+  std::vector<std::pair<std::string, std::uint64_t>> shards;  // name, rows
+  std::chrono::duration<double, std::milli> elapsed{};
+};
+
 // What there is to say of a route, for longer than the route lasts.
 struct ExplainedRoute {
   struct Part {
@@ -44,10 +51,12 @@ struct ExplainedRoute {
     std::string text;  // as it is sent
     // ANALYZE: what the shard's own EXPLAIN (ANALYZE, FORMAT JSON) says.
     std::string plan;
+    BroughtRows brought;
   };
   std::string kind;
   std::string reason;
-  std::string merge;  // empty: there is nothing to merge
+  std::string merge;       // empty: there is nothing to merge
+  std::string merge_plan;  // ANALYZE: what EXPLAIN says at the merge node
   std::vector<Part> parts;
   std::string text;  // what is sent once the values in it are made; empty: it is in `parts`
   std::vector<std::string> new_keys;  // that the directory gives a shard when it runs

@@ -102,6 +102,7 @@ void FanOut::send_shares(std::vector<FanOutShare> shares, std::string_view porta
     std::string& message = sources_[i].message = std::move(shares[i].bind);
     append_describe(message, TargetKind::kPortal, portal);
     append_execute(message, portal, rows_wanted(plan_));
+    if (!plan_.declares.empty()) append_describe(message, TargetKind::kPortal, plan_.declares);
     append_sync(message);
   }
   send();
@@ -154,6 +155,9 @@ void FanOut::send_to(Source& source) {
   backend.tracker.push(RequestKind::kBind, ReplyUse::kSwallow);
   backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
   backend.tracker.push(RequestKind::kExecute, ReplyUse::kSwallow);
+  if (!plan_.declares.empty()) {
+    backend.tracker.push(RequestKind::kDescribePortal, ReplyUse::kSwallow);
+  }
   backend.tracker.push(RequestKind::kSync, ReplyUse::kSwallow, kFanOutTag);
   backend.send(parse.append(message));
 }
@@ -402,13 +406,50 @@ void FanOut::start_merge() {
   }
   merger_.emplace(std::move(*merger));
   std::string& out = session_.worker().client_out();
+  if (plan_.copy) {
+    if (const Status started = start_copy(); !started) return set_failed(started.error(), nullptr);
+  }
   out.append(std::exchange(plan_.preface, {}));
-  if (plan_.describe) {
+  if (copy_) {
+    copy_->start(out);
+  } else if (plan_.describe) {
     static_cast<void>(
         cut_row_description(sources_.front().description, merger_->visible_columns(), out));
   }
   session_.enqueue(out);
   out.clear();
+}
+
+Status FanOut::start_copy() {
+  std::vector<std::string> columns;
+  const auto fields = decode_row_description(sources_.front().description);
+  for (const FieldDescription& field : *fields) {
+    if (columns.size() < merger_->visible_columns()) columns.emplace_back(field.name);
+  }
+  std::vector<bool> quoted;
+  for (const std::string& column : columns) quoted.push_back(plan_.copy->force_quote.has(column));
+  for (const std::string& name : plan_.copy->force_quote.names) {
+    if (std::find(columns.begin(), columns.end(), name) == columns.end()) {
+      return Error{Sqlstate("42703"), "column \"" + name + "\" does not exist", {}};
+    }
+  }
+  copy_.emplace(plan_.copy->options, std::move(columns), std::move(quoted));
+  return Ok{};
+}
+
+Status FanOut::forward_row(std::string_view body, std::string& out) {
+  return copy_ ? copy_->row(body, out) : cut_data_row(body, merger_->visible_columns(), out);
+}
+
+void FanOut::append_end(std::string& out) const {
+  if (copy_) {
+    copy_->finish(out);
+    append_command_complete(out, "COPY", rows_);
+  } else if (plan_.max_rows != 0 && rows_ == plan_.max_rows) {
+    append_portal_suspended(out);  // as PostgreSQL does, which does not look for one row more
+  } else {
+    append_command_complete(out, "SELECT", rows_);
+  }
 }
 
 bool FanOut::next_row(Source& source, std::string_view& body) {
@@ -475,7 +516,7 @@ void FanOut::pump() {
           break;
         case RowMerger::Step::kRow:
           next_row(source, body);
-          if (auto cut = cut_data_row(body, merger_->visible_columns(), out); !cut) {
+          if (auto cut = forward_row(body, out); !cut) {
             set_failed(cut.error(), nullptr);
             break;
           }

@@ -13,8 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "protocol/copy_writer.h"
 #include "protocol/frontend.h"
 #include "proxy/session/server_link.h"
+#include "router/copy_plan.h"
 #include "router/merge_spec.h"
 #include "router/row_merger.h"
 
@@ -75,6 +77,10 @@ struct FanOutPlan {
   std::string_view tag;
   // The client's Execute asks for no more rows than that; 0: for all.
   std::uint32_t max_rows = 0;
+  // kMerge: rows go to the client as those of a COPY TO, in its format; result_formats say it too.
+  std::shared_ptr<const CopyPlan> copy;
+  // kSum, send_shares(): the statement declares this cursor, whose description is wanted.
+  std::string declares;
 };
 
 // What one shard is to run of a statement that is another on each.
@@ -112,6 +118,8 @@ class FanOut final : public BackendDriver {
   // The connection to a shard is gone: a transaction there is lost.
   bool broken() const { return broken_; }
   std::uint64_t rows() const { return rows_; }
+  // kMerge that has not failed: what the client reads behind the rows.
+  void append_end(std::string& out) const;
   // kSum: what the tags say together.
   std::uint64_t affected() const { return affected_; }
   // How many shards have done it before the first that failed.
@@ -123,6 +131,8 @@ class FanOut final : public BackendDriver {
   std::string_view rows_from(std::size_t link) const { return sources_[link].rows; }
   std::string take_rows(std::size_t link) { return std::move(sources_[link].rows); }
   const FanOutPlan& plan() const { return plan_; }
+  // The body of the first shard's RowDescription, hidden columns included.
+  const std::string& description() const { return sources_.front().description; }
 
   std::size_t on_backend_bytes(Backend& backend, std::string_view bytes) override;
   void on_backend_lost(Backend& backend, const Error& error) override;
@@ -159,6 +169,8 @@ class FanOut final : public BackendDriver {
   void described(Source& source, std::string_view body);
   void check_shape(const Source& source);
   void start_merge();
+  Status start_copy();
+  Status forward_row(std::string_view body, std::string& out);
   void pump();
   bool next_row(Source& source, std::string_view& body);
   void drop_row(Source& source);
@@ -174,6 +186,7 @@ class FanOut final : public BackendDriver {
   StatementPtr statement_;  // of the extended protocol; null for a simple query
   std::string message_;     // what every shard is sent, but for the Parse it may need
   std::optional<RowMerger> merger_;
+  std::optional<CopyWriter> copy_;
   bool satisfied_ = false;  // the merge is complete: further rows are dropped
   bool slow_ = false;
   bool failed_ = false;

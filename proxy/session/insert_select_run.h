@@ -19,6 +19,9 @@
 
 namespace pgshunt {
 
+// On each of the SELECT's servers.
+inline constexpr std::string_view kSelectCursor = "pgshunt.rows";
+
 struct InsertSelectRun {
   enum class Step : std::uint8_t {
     kOpen,   // cursors are opened; their shards are told with the next portion

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/session/explain_route.h"
 #include "proxy/session/fan_out.h"
 #include "proxy/session/merge_feed.h"
 #include "router/fixed_moments.h"
@@ -35,7 +36,9 @@ struct MergeRun {
   // node has such a table. And the SELECT of its rows, with its conditions.
   std::vector<std::optional<std::string>> shapes;
   std::vector<std::string> selects;
-  std::vector<std::uint64_t> rows;         // that were brought into each
+  std::vector<std::uint64_t> rows;   // that were brought into each
+  std::vector<BroughtRows> brought;  // the same, for EXPLAIN (PGSHUNT, ANALYZE)
+  TimePoint step_since{};
   std::vector<std::uint32_t> types_there;  // of the columns of what groups have become
   MergeAllowance allowance;
   FixedMoments moments;
@@ -45,6 +48,7 @@ struct MergeRun {
   std::optional<std::string> bind;
   std::vector<std::uint32_t> types;
   FanOutPlan asked;
+  std::string analyzes;  // EXPLAIN (...), to go before the statement; empty: it is run
 };
 
 // A SELECT on several shards whose rows may turn out to have no order known here: what it takes to

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "protocol/backend.h"
+#include "protocol/byte_reader.h"
 #include "protocol/frame.h"
 
 namespace pgshunt {
@@ -13,10 +14,21 @@ Status ShardRows::describe(std::string_view body) {
   auto merger = RowMerger::create(spec_, window_, body, nullptr, sources_.size());
   if (!merger) return merger.error();
   merger_.emplace(std::move(*merger));
+  shards_description_ = body;
   std::string message;
   const Status cut = cut_row_description(body, merger_->visible_columns(), message);
   if (!cut) return cut.error();
   description_ = message.substr(kFrameHeaderSize);
+  return Ok{};
+}
+
+Status ShardRows::set_formats(std::string_view formats) {
+  ByteReader reader(formats);
+  const std::uint16_t count = reader.be16();
+  const FormatList list = FormatList::read(reader, count);
+  auto merger = RowMerger::create(spec_, window_, shards_description_, &list, sources_.size());
+  if (!merger) return merger.error();
+  merger_.emplace(std::move(*merger));
   return Ok{};
 }
 
@@ -35,12 +47,18 @@ std::vector<ShardId> ShardRows::shards() const {
   return out;
 }
 
-std::size_t ShardRows::next_portion() {
+bool ShardRows::reads(ShardId shard) const {
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [&](const Source& source) { return source.shard == shard; });
+}
+
+std::size_t ShardRows::next_portion(std::uint64_t wanted) {
   // Few at first, since nobody knows how large they are, and soon more.
   constexpr std::size_t kFirst = 4;
+  constexpr std::size_t kFirstOfMany = 50;
   constexpr std::size_t kGrowth = 8;
   constexpr std::size_t kMost = 10'000;
-  std::size_t rows = kFirst;
+  std::size_t rows = std::clamp<std::size_t>(wanted, kFirst, kFirstOfMany);
   if (latest_rows_ > 0) {
     const std::size_t average = std::max<std::size_t>(1, latest_bytes_ / latest_rows_);
     rows =

@@ -25,18 +25,24 @@ class ShardRows {
     for (const ShardId shard : shards) sources_.emplace_back().shard = shard;
   }
 
-  // The first RowDescription, before any rows; further ones are passed over. All values are text.
+  // The first RowDescription, before any rows; further ones are passed over.
   Status describe(std::string_view body);
+  // The result formats that the rows will come in, hidden columns included, as in a Bind; before
+  // any have come. Without it all values are text.
+  Status set_formats(std::string_view formats);
   bool described() const { return merger_.has_value(); }
   // As described, but for columns added for sorting.
   const std::string& description() const { return description_; }
+  std::uint16_t hidden_columns() const { return spec_.hidden_columns; }
 
   // Indexes of shards() that have no rows left here, and may have more.
   std::vector<std::size_t> wanting() const;
   ShardId shard(std::size_t source) const { return sources_[source].shard; }
   std::vector<ShardId> shards() const;
+  bool reads(ShardId shard) const;
   // How many rows to ask each of them for, so that they are not much more than kPortion bytes.
-  std::size_t next_portion();
+  // `wanted`: how many the client is waiting for, as far as is known.
+  std::size_t next_portion(std::uint64_t wanted = 0);
   // DataRow messages of a source that is wanting. `asked`: for so many, fewer are its last; 0: for
   // all there are.
   void add(std::size_t source, std::string rows, std::size_t asked);
@@ -58,6 +64,7 @@ class ShardRows {
 
   MergeSpec spec_;
   RowWindow window_;
+  std::string shards_description_;
   std::string description_;
   std::vector<Source> sources_;
   std::optional<RowMerger> merger_;

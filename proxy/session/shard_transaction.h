@@ -92,6 +92,12 @@ class ShardTransaction {
   }
   // False: there is no such savepoint.
   bool has_savepoint(std::string_view name) const { return find(name) != prelude_.rend(); }
+  // How many there are, and how many were there before the latest of that name.
+  std::size_t savepoints() const { return count_savepoints(prelude_.cend()); }
+  std::size_t savepoints_before(std::string_view name) const {
+    const auto found = find(name);
+    return found == prelude_.rend() ? 0 : count_savepoints(std::prev(found.base()));
+  }
   // Those made after it go with it; what was said in them stays.
   void release(std::string_view name) {
     const auto found = find(name);
@@ -152,6 +158,10 @@ class ShardTransaction {
   bool holds(std::size_t index) const {
     return prelude_[index].kind == Said::kSetting && !said_later(index, Said::kSetting) &&
            !said_later(index, Said::kCleared);
+  }
+  std::size_t count_savepoints(std::vector<Said>::const_iterator end) const {
+    return static_cast<std::size_t>(std::count_if(
+        prelude_.cbegin(), end, [](const Said& said) { return said.kind == Said::kSavepoint; }));
   }
   std::vector<Said>::const_reverse_iterator find(std::string_view name) const {
     return std::find_if(prelude_.rbegin(), prelude_.rend(), [&](const Said& said) {

@@ -5,9 +5,9 @@
 // block that changes nothing; outside, a part that writes begins a transaction which the client's
 // Sync ends, so that no half of a pipeline can be committed without the other.
 #include <algorithm>
-#include <limits>
 
 #include "proxy/database.h"
+#include "proxy/session/batch_part.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/session/statement_reading.h"
@@ -17,56 +17,9 @@
 
 namespace pgshunt {
 
-struct ShardedConversation::Part {
-  enum class Way : std::uint8_t {
-    kNowhere,     // a lone Sync or Flush
-    kControl,     // BEGIN, COMMIT, ... : answered here
-    kShard,       // `shard`; unset: any will do (statements are only parsed or described)
-    kEverywhere,  // one Bind and Execute that fan out
-    kExplain,     // an Execute of EXPLAIN (PGSHUNT): answered here
-  };
-  Way way = Way::kNowhere;
-  std::optional<ShardId> shard;
-  std::size_t size = 0;  // bytes of the batch
-  bool synced = false;   // ends with the client's Sync
-  bool flushed = false;  // ends with the client's Flush
-  bool executes = false;
-  bool writes = false;
-  bool ddl = false;
-  bool listens = false;        // binds a LISTEN
-  bool moves_names = false;    // sets search_path or a hint
-  bool explains = false;       // binds an EXPLAIN (PGSHUNT)
-  bool copies = false;         // kEverywhere: it is a COPY
-  bool copies_in = false;      // FROM STDIN
-  bool several_write = false;  // on several shards, each its own rows
-  std::uint32_t effects = kEffectNone;
-  // Not to be served yet: keys that must be known first, of this part and of what follows it.
-  KeyLookups lookups;
-  enum class Wants : std::uint8_t { kNothing, kFunction, kValues };
-  Wants wants = Wants::kNothing;  // not to be served before it has them, sharded_ids.cc
-  // What its Parse messages make, by the client's names.
-  std::vector<std::pair<std::string_view, StatementPtr>> parses;
-};
-
 namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
-
-struct Message {
-  FrameHeader header;
-  std::string_view frame;
-  std::string_view body;
-};
-
-// The message at `at`, which moves behind it. The batch is known to be whole.
-bool next_message(std::string_view batch, std::size_t& at, Message& out) {
-  if (at >= batch.size()) return false;
-  read_frame_header(batch.substr(at), kMaxBodySize, out.header);
-  out.frame = batch.substr(at, out.header.frame_size());
-  out.body = out.frame.substr(kFrameHeaderSize);
-  at += out.frame.size();
-  return true;
-}
 
 char last_type(std::string_view batch) {
   std::size_t at = 0;
@@ -75,13 +28,29 @@ char last_type(std::string_view batch) {
   return message.header.type;
 }
 
-// Where the portal of a statement that fanned out would be.
-constexpr ShardId kManyShards = std::numeric_limits<ShardId>::max();
-
 Error no_portions_error() {
   return {sqlstate::kFeatureNotSupported,
-          "a statement on several shards cannot be fetched in portions",
+          "rows of RETURNING from several shards cannot be fetched in portions",
           "Fetch all rows (fetch size 0), or pin the statement to one key."};
+}
+
+// Does what follows its Bind ask for all rows of a portal, before anything else and without a
+// portion's limit? Nobody comes back to an unnamed one behind a Sync outside of a transaction.
+bool runs_at_once(std::string_view rest, std::string_view portal, bool in_transaction) {
+  std::size_t at = 0;
+  Message message;
+  if (!next_message(rest, at, message)) return false;
+  if (message.header.type == frontend::kDescribe) {
+    const auto target = decode_describe(message.body);
+    if (!target || target->kind != TargetKind::kPortal || target->name != portal) return false;
+    if (!next_message(rest, at, message)) return false;
+  }
+  if (message.header.type != frontend::kExecute) return false;
+  const auto execute = decode_execute(message.body);
+  if (!execute || execute->portal != portal) return false;
+  if (execute->max_rows == 0) return true;
+  return portal.empty() && !in_transaction && next_message(rest, at, message) &&
+         message.header.type == frontend::kSync;
 }
 
 bool is_control(Verb verb) {
@@ -263,18 +232,33 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     if (has(bound, portal)) return has(to_explain, portal);
     return !explain_portals_.empty() && explain_portals_.contains(std::string(portal));
   };
-  // A portal of an earlier batch is on the shard it was bound on.
+  // A portal of an earlier message is on the server it was bound on, or its rows are read here.
   const auto place_portal = [&](std::string_view portal) {
     if (has(bound, portal)) return true;
-    const auto known = portals_.find(std::string(portal));
-    if (known == portals_.end()) return decided || place(Part::Way::kShard, std::nullopt);
-    if (known->second == kManyShards) return decided || place(Part::Way::kShard, std::nullopt);
-    return place(Part::Way::kShard, known->second);
+    const OpenCursor* known = cursors_.find(portal);
+    if (known == nullptr) return decided || place(Part::Way::kShard, std::nullopt);
+    return place(Part::Way::kShard, known->server);
   };
-  const auto fanned_out = [&](std::string_view portal) {
+  const auto place_cursor = [&](const OpenCursor& cursor) {
+    return cursor.place == OpenCursor::Place::kServer ? place(Part::Way::kShard, cursor.server)
+                                                      : place(Part::Way::kCursor, std::nullopt);
+  };
+  const auto read_here = [&](std::string_view portal) {
     if (has(bound, portal)) return false;
-    const auto known = portals_.find(std::string(portal));
-    return known != portals_.end() && known->second == kManyShards;
+    const OpenCursor* known = cursors_.find(portal);
+    return known != nullptr && known->place != OpenCursor::Place::kServer;
+  };
+  // The last message of a part: a Sync or Flush right behind belongs to it.
+  const auto ends_part = [&] {
+    std::size_t next = at;
+    Message following;
+    if (next_message(batch, next, following) &&
+        (following.header.type == frontend::kSync || following.header.type == frontend::kFlush)) {
+      part.synced = following.header.type == frontend::kSync;
+      part.flushed = !part.synced;
+      at = next;
+    }
+    part.size = at;
   };
   // What goes before it has its answers first.
   const auto fails = [&](const Error& error, std::size_t begin) -> Result<Part> {
@@ -299,6 +283,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
+        } else if (const OpenCursor* cursor = cursor_of(**statement)) {
+          fits = place_cursor(*cursor);
         } else if (const auto home = home_of(*statement)) {
           fits = place(Part::Way::kShard, home);
         }
@@ -321,8 +307,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kShard, std::nullopt);  // the link words the error
           break;
         }
+        const OpenCursor* named = cursor_of(*statement);
         if (is_control(statement->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
+        } else if (named != nullptr) {
+          if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
+          fits = place_cursor(*named);
         } else if (!statement->plan) {
           const CompletionEffect& effect = statement->effect;
           const Status good = check_setting(effect.name, effect.verb, effect.text);
@@ -330,6 +320,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kShard, home_shard());
           part.moves_names |= fits && (effect.name == "search_path" ||
                                        is_hint_setting(effect.name) || router_session().hint);
+        } else if (statement->effect.verb == Verb::kDeclare &&
+                   !free_cursor_name(statement->effect.name)) {
+          return fails(free_cursor_name(statement->effect.name).error(),
+                       own_parse != kNone ? own_parse : begin);
         } else if (statement->explain) {
           // Servers check and describe it. Where what it explains goes is asked when it is
           // executed.
@@ -358,13 +352,19 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
                           "Send it as a simple query."},
                          own_parse != kNone ? own_parse : begin);
           }
+          const bool reads =
+              route->kind == RouteKind::kScatter || route->kind == RouteKind::kMergeNode;
           if (out_of_place(route->alike)) {
             fits = place(Part::Way::kShard, home_shard());
+          } else if (reads && !runs_at_once(batch.substr(at), bind->portal, transaction_.open())) {
+            if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
+            fits = place(Part::Way::kOpenPortal, std::nullopt);
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
                      route->kind == RouteKind::kWriteShards ||
                      route->kind == RouteKind::kMoveRows ||
                      route->kind == RouteKind::kInsertSelect ||
-                     route->kind == RouteKind::kMergeNode || route->copy) {
+                     route->kind == RouteKind::kMergeNode || route->kind == RouteKind::kCursor ||
+                     route->copy) {
             // Its Parse may have come before: still nothing but this one statement.
             if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
@@ -382,7 +382,19 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
                                   route->kind == RouteKind::kInsertSelect;
           }
         }
+        const bool elsewhere = part.way != Part::Way::kShard;
+        if (fits && (elsewhere || cursors_.find(bind->portal) == nullptr ||
+                     cursors_.find(bind->portal)->server != part.shard)) {
+          const Status free = free_cursor_name(bind->portal);
+          if (!free) return fails(free.error(), own_parse != kNone ? own_parse : begin);
+        }
+        if (fits && part.way == Part::Way::kOpenPortal) {
+          ends_part();
+          return part;
+        }
         if (fits) {
+          part.declares |= statement->effect.verb == Verb::kDeclare;
+          part.moves_names |= named != nullptr || part.declares;
           part.effects |= statement->effect.effects;
           part.ddl |= statement->effect.verb == Verb::kDdl;
           part.listens |= statement->effect.verb == Verb::kListen;
@@ -407,7 +419,14 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           if (!part.lookups.empty()) return part;
           break;
         }
-        if (fanned_out(execute->portal)) return fails(no_portions_error(), begin);
+        if (read_here(execute->portal)) {
+          fits = begin == 0;
+          if (!fits) break;
+          part.way = Part::Way::kPortal;
+          part.executes = true;
+          ends_part();
+          return part;
+        }
         fits = place_portal(execute->portal);
         part.executes |= fits;
         break;
@@ -416,10 +435,20 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
       case frontend::kClose: {
         const auto target = decode_describe(message.body);
         if (!target) return fails(target.error(), begin);
+        if (target->kind == TargetKind::kPortal && read_here(target->name)) {
+          fits = begin == 0;
+          if (!fits) break;
+          part.way = Part::Way::kPortal;
+          ends_part();
+          return part;
+        }
         if (target->kind == TargetKind::kPortal) {
           fits = place_portal(target->name);
         } else if (!decided) {
-          fits = place(Part::Way::kShard, home_of(statement_in(part, target->name)));
+          const StatementPtr statement = statement_in(part, target->name);
+          const OpenCursor* cursor = statement ? cursor_of(*statement) : nullptr;
+          fits = cursor != nullptr ? place_cursor(*cursor)
+                                   : place(Part::Way::kShard, home_of(statement));
         }
         break;
       }
@@ -443,18 +472,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     }
     if (message.header.type == frontend::kExecute &&
         (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere ||
-         part.way == Part::Way::kExplain || part.moves_names)) {
-      // One statement a part, or what follows is read by another search path; a Sync or Flush right
-      // behind belongs to it.
-      std::size_t next = at;
-      Message following;
-      if (next_message(batch, next, following) &&
-          (following.header.type == frontend::kSync || following.header.type == frontend::kFlush)) {
-        part.synced = following.header.type == frontend::kSync;
-        part.flushed = !part.synced;
-        at = next;
-      }
-      part.size = at;
+         part.way == Part::Way::kExplain || part.way == Part::Way::kCursor || part.moves_names)) {
+      // One statement a part, or what follows is read with other names.
+      ends_part();
       return part;
     }
   }
@@ -514,14 +534,16 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
                          "Execute each statement before the next one is bound."},
                         batch, taken);
   }
-  if (transaction_.failed() && part->way != Part::Way::kControl && part->executes) {
+  const bool opens = part->way == Part::Way::kOpenPortal;
+  if (transaction_.failed() && part->way != Part::Way::kControl && (part->executes || opens)) {
     return refuse_batch(failed_transaction_error(), batch, taken);
   }
   // A COPY FROM ignores the Sync behind it, unless it fails to begin.
   const bool synced = part->synced;
   sync_behind_copy_ = part->copies_in && part->synced;
   const bool waits_for_sync = part->writes && (!part->synced || part->copies_in);
-  if (!transaction_.open() && part->executes && (part->several_write || waits_for_sync)) {
+  if (!transaction_.open() &&
+      (opens || (part->executes && (part->several_write || waits_for_sync)))) {
     transaction_.begin_implicit();
   }
   if (sync_behind_copy_ || (transaction_.implicit() && part->synced)) {
@@ -591,6 +613,12 @@ ShardedConversation::Verdict ShardedConversation::serve_part(const Part& part,
       next_message(messages, at, message);
       return execute_explain(*decode_execute(message.body));
     }
+    case Part::Way::kOpenPortal:
+      return open_portal(part, messages);
+    case Part::Way::kPortal:
+      return part_of_portal(messages);
+    case Part::Way::kCursor:
+      return part_of_cursor(part, messages);
   }
   return Verdict::kTaken;
 }
@@ -655,8 +683,11 @@ ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part
     if (message.header.type == frontend::kParse) {
       const auto& [name, statement] = part.parses[parsed++];
       if (name.empty()) unnamed_ = statement;
-    } else if (message.header.type == frontend::kBind && transaction_.open()) {
-      if (const auto bind = decode_bind(message.body)) portals_[std::string(bind->portal)] = shard;
+    } else if (message.header.type == frontend::kBind) {
+      if (const auto bind = decode_bind(message.body)) note_bound(part, *bind, shard);
+    } else if (message.header.type == frontend::kClose) {
+      const auto target = decode_close(message.body);
+      if (target && target->kind == TargetKind::kPortal) cursors_.remove(target->name);
     }
     if (chosen.request(message.header, message.frame) == ServerLink::Take::kInvalid) {
       const Error error = chosen.error();
@@ -708,8 +739,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
         break;
       }
       case frontend::kExecute: {
-        // A limit on the unnamed portal means the first rows, mostly one, and no others. A named
-        // one is there to be continued.
+        // Outside of a transaction a limit means the first rows, mostly one, and no others.
         const auto execute = decode_execute(message.body);
         if (execute && execute->max_rows != 0 && !part.copies) {
           if (!execute->portal.empty()) return refuse(no_portions_error());
@@ -728,6 +758,9 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   const auto route = route_bind(*bind, *prepared);
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);
+  if (route->kind == RouteKind::kCursor && part.executes) {
+    return part_of_declare(*bind, *prepared, messages, plan);
+  }
   if (part.copies && !part.executes) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "a COPY over several shards must be executed before the Sync behind its Bind",
@@ -739,6 +772,13 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
                    "a statement on several shards must be executed before the Sync or Flush behind "
                    "its Bind",
                    "Send Execute with the Bind, or pin the statement to one key."});
+  }
+  if (route->kind == RouteKind::kCopyQuery) {
+    if (const Status good = check_parses(messages); !good) return refuse(good.error());
+    const Verdict verdict =
+        copy_query(*route, prepared->text, prepared->effect.effects, std::move(plan.preface));
+    if (verdict == Verdict::kTaken) static_cast<void>(serve_parses(messages));
+    return verdict;
   }
   const bool selects = route->kind == RouteKind::kInsertSelect;
   std::size_t wanted = prepared->types.size();
@@ -785,15 +825,11 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   for (const ShardId shard : shards) note_write(shard, several_write);
   if (route->defines) note_ddl();
   if (route->alike != Alike::kNo) transaction_.wrote_everywhere = true;
-  at = 0;
-  while (next_message(messages, at, message)) {
-    if (message.header.type == frontend::kClose) close_statement(message.body);
-    if (message.header.type != frontend::kParse) continue;
-    const Status kept = remember_statement(*decode_parse(message.body));
-    if (!kept) return refuse(kept.error());
+  if (const auto kept = serve_parses(messages); !kept) return refuse(kept.error());
+  if (transaction_.open()) {
+    const bool reads = route->kind == RouteKind::kScatter || at_merge_node;
+    note_portal(bind->portal, reads ? OpenCursor::Place::kRead : OpenCursor::Place::kDone, 0);
   }
-
-  if (transaction_.open()) portals_[std::string(bind->portal)] = kManyShards;
   if (route->copy) {
     session_.enqueue(plan.preface);
     begin_copy(*route, shards, prepared->text);

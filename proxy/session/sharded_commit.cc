@@ -89,7 +89,7 @@ void ShardedConversation::on_commit_done(CommitCoordinator& coordinator) {
     }
     const bool silent = std::exchange(silent_end_, false);
     const std::string end_reply = std::exchange(end_reply_, {});
-    finish_transaction(failed);
+    finish_transaction(failed, !failed);
     if (std::exchange(forget_servers_, false)) {
       for (const auto& each : links_) {
         if (each) each->forget_server("SET was rolled back");

@@ -9,6 +9,7 @@
 #include "proxy/session/statement_reading.h"
 #include "proxy/worker.h"
 #include "router/copy_plan.h"
+#include "router/cursor_command.h"
 #include "router/hint.h"
 #include "router/sql_lexer.h"
 
@@ -91,8 +92,10 @@ ShardedConversation::~ShardedConversation() {
 
 std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
   std::size_t at = 0;
-  if (insert_select_ && !fan_out_ && !commit_) continue_insert_select();
+  if (insert_select_ && !fan_out_ && !commit_ && !merge_run_) continue_insert_select();
   if (insert_select_) return 0;
+  if (fetch_ && !fan_out_) continue_fetch();
+  if (fetch_) return 0;
   if (merge_instead_ && merge_instead_->due && !merge_instead()) return 0;
   while (script_ && !under_way()) {
     if (keys_.waiting()) return 0;
@@ -199,6 +202,7 @@ ShardedConversation::Verdict ShardedConversation::serve_query(const FrameHeader&
   // A simple query drops the unnamed statement.
   unnamed_.reset();
   session_.state().unnamed.tag = 0;
+  if (!cursors_.empty()) drop_cursor({});  // nor does the unnamed portal outlive it
   StatementScanner scan(*sql, session_.standard_conforming_strings());
   StatementEffects statement;
   StatementEffects next;
@@ -255,6 +259,7 @@ ShardedConversation::Verdict ShardedConversation::serve_plain(const FrameHeader&
                                                               std::string_view frame,
                                                               std::string_view sql,
                                                               const StatementEffects& statement) {
+  if (const auto verdict = serve_cursor_command(header, frame, statement)) return *verdict;
   const auto explain = read_explain_route(statement.text, session_.standard_conforming_strings());
   if (!explain) return serve_routed(header, frame, sql, statement);
   if (!*explain) return refuse(explain->error());
@@ -273,6 +278,12 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
     const std::string_view whole = script_ ? statement.text : sql;
     const auto begin = static_cast<std::size_t>(statement.text.data() - whole.data());
     return make_values(*route, whole.substr(0, begin), whole.substr(begin + statement.text.size()));
+  }
+  if (route->kind == RouteKind::kCopyQuery) {
+    return copy_query(*route, statement.text, statement.effects, {});
+  }
+  if (route->kind == RouteKind::kCursor) {
+    return declare_cursor(statement.text, statement.effects, nullptr, nullptr, {});
   }
   if (route->copy) return run_copy(*route, sql);
   if (statement.verb == Verb::kDdl) note_ddl();
@@ -295,11 +306,18 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   if (route->kind == RouteKind::kInsertSelect) return insert_selected(*route, statement.effects);
   if (route->kind == RouteKind::kMergeNode) return select_at_merge_node(*route, statement.effects);
   const ShardId shard = shard_of(*route, statement.effects);
-  if (route->writes) {
+  const bool writes = route->writes;
+  const bool declares = statement.verb == Verb::kDeclare;
+  if (declares) {
+    const Status free = free_cursor_name(statement.name);
+    if (!free) return refuse(free.error());
+  }
+  if (writes) {
     if (const auto held = hold_write({&shard, 1})) return *held;
   }
   const Verdict verdict = run_on_shard(shard, header, frame, &statement);
-  if (verdict == Verdict::kTaken) note_write(shard, route->writes);
+  if (verdict == Verdict::kTaken) note_write(shard, writes);
+  if (verdict == Verdict::kTaken && declares) note_declared(statement.text, shard);
   return verdict;
 }
 
@@ -331,8 +349,12 @@ ShardedConversation::Verdict ShardedConversation::serve_several(const FrameHeade
         router_session.search_path = nullptr;
       }
     } else {
-      // EXPLAIN (PGSHUNT) is answered here.
-      if (read_explain_route(statement.text, session_.standard_conforming_strings())) {
+      // EXPLAIN (PGSHUNT) is answered here, and cursors are where they are.
+      const bool about_cursor =
+          statement.verb == Verb::kDeclare ||
+          (!cursors_.empty() && read_cursor_command(statement.text).has_value());
+      if (about_cursor ||
+          read_explain_route(statement.text, session_.standard_conforming_strings())) {
         return begin_script(sql);
       }
       const auto route = this->route(statement.text, router_session);
@@ -372,7 +394,7 @@ ShardedConversation::Verdict ShardedConversation::run_on_shard(ShardId shard,
                                                                const StatementEffects* only) {
   if (!acquire({&shard, 1})) return Verdict::kWait;
   ServerLink& chosen = link(shard);
-  chosen.withhold_ready(script_.has_value());
+  chosen.withhold_ready(script_.has_value() || is_kept(chosen));
   switch (chosen.request(header, frame, only)) {
     case ServerLink::Take::kDone:
       break;
@@ -444,6 +466,8 @@ void ShardedConversation::begin_fan_out(std::vector<ServerLink*> links, FanOutPl
 // client_out() holds the unit's last words.
 void ShardedConversation::unit_done(bool failed) {
   session_.forget_deadlock();
+  opening_.reset();
+  fetch_.reset();
   std::string& out = worker_.client_out();
   if (script_) {
     script_step_done(failed);
@@ -544,6 +568,10 @@ void ShardedConversation::fail_waiting(const Error& error) {
 void ShardedConversation::on_link_broken(ServerLink& link, const Error& error,
                                          bool in_transaction) {
   if (&link == merge_link_.get()) return;  // between statements: nobody has lost anything
+  if (is_kept(link)) {
+    session_.close_with(error);  // its cursor is lost
+    return;
+  }
   if (&link != running_ && !transaction_.open() && !in_transaction) return;
   if (in_transaction || transaction_.open()) {
     session_.close_with(error);
@@ -558,12 +586,24 @@ void ShardedConversation::on_link_request_done(ServerLink& link) {
   running_ = nullptr;
   session_.forget_deadlock();
   const bool failed = link.take_failure();
+  if (failed && !declaring_.empty()) cursors_.remove(declaring_);
+  declaring_.clear();
   if (script_) {
     script_step_done(link.held() && link.transaction() == TransactionStatus::kFailed);
   } else if (!ready_owed_ && failed) {
     skipping_ = true;
   }
-  if (transaction_.open() && link.held()) {
+  const bool kept = is_kept(link);
+  if (kept && transaction_.open() && link.transaction() == TransactionStatus::kFailed) {
+    transaction_.fail();
+  }
+  if (kept && ready_owed_ && !script_) {
+    std::string ready;
+    append_ready_for_query(ready, status());
+    session_.enqueue(ready);
+    session_.flush();
+  }
+  if (transaction_.open() && link.held() && !kept) {
     const TransactionStatus there = link.transaction();
     if (there == TransactionStatus::kFailed) transaction_.fail();
     if (there == TransactionStatus::kIdle) {
@@ -586,6 +626,8 @@ void ShardedConversation::on_link_discarded(ServerLink& link) {
     if (each && each.get() != &link) each->abandon();
   }
   if (merge_link_) merge_link_->abandon();
+  cursors_.clear();
+  release_kept_servers();
 }
 
 void ShardedConversation::on_client_slow(bool slow) {
@@ -593,6 +635,10 @@ void ShardedConversation::on_client_slow(bool slow) {
   if (copy_) copy_->client_slow(slow);
   if (insert_select_) {
     insert_select_->client_slow = slow;
+    if (!slow) session_.resume();
+  }
+  if (fetch_) {
+    fetch_->client_slow = slow;
     if (!slow) session_.resume();
   }
   if (!running_) return;
@@ -614,6 +660,7 @@ void ShardedConversation::deliver(std::string_view message) {
 void ShardedConversation::on_cancel() {
   const Error canceled = canceled_by_user();
   if (insert_select_) insert_select_->canceled = true;
+  if (fetch_) fetch_->canceled = true;
   if (fan_out_) {
     fan_out_->cancel();
   } else if (keys_.waiting()) {
@@ -627,7 +674,7 @@ void ShardedConversation::on_cancel() {
   } else if (waiting_since() != TimePoint{}) {
     catalog_wait_ = {};
     give_up_waiting(canceled);
-  } else if (insert_select_) {
+  } else if (insert_select_ || fetch_) {
     refuse(canceled);
   }
 }
@@ -673,6 +720,7 @@ void ShardedConversation::describe_locks(SessionLocks& out) const {
   };
   for (ShardId shard = 0; shard < links_.size(); ++shard) add(shard, links_[shard].get());
   add(merge_shard(), merge_link_.get());
+  for (const auto& each : kept_links_) add(merge_shard(), each.get());
 }
 
 void ShardedConversation::wait_beyond_limits() {

@@ -23,11 +23,13 @@
 #include "proxy/session/commit_coordinator.h"
 #include "proxy/session/conversation.h"
 #include "proxy/session/copy_in.h"
+#include "proxy/session/cursor_run.h"
 #include "proxy/session/explain_route.h"
 #include "proxy/session/fan_out.h"
 #include "proxy/session/insert_select_run.h"
 #include "proxy/session/key_inquiry.h"
 #include "proxy/session/merge_run.h"
+#include "proxy/session/open_cursors.h"
 #include "proxy/session/server_link.h"
 #include "proxy/session/session_hints.h"
 #include "proxy/session/shard_transaction.h"
@@ -36,6 +38,7 @@
 
 namespace pgshunt {
 
+struct CursorCommand;
 struct ExplainRequest;
 
 class ShardedConversation final : public Conversation,
@@ -104,7 +107,7 @@ class ShardedConversation final : public Conversation,
   void note_local_strings();
   Verdict end_transaction(bool commit, bool chain);
   void settle_session(bool commit);
-  void finish_transaction(bool failed);
+  void finish_transaction(bool failed, bool committed);
   Verdict end_implicit_transaction();
   Verdict sync();
   Verdict refuse(const Error& error);
@@ -112,6 +115,8 @@ class ShardedConversation final : public Conversation,
 
   // COPY over several shards, sharded_copy.cc.
   Verdict run_copy(const Route& route, std::string_view sql);
+  Verdict copy_query(const Route& route, std::string_view sql, std::uint32_t effects,
+                     std::string preface);
   void begin_copy(const Route& route, std::span<const ShardId> shards, std::string_view sql);
   std::size_t serve_copy(std::string_view bytes);
 
@@ -153,6 +158,8 @@ class ShardedConversation final : public Conversation,
                   const ExplainExecution* execution);
   Verdict analyze(const ExplainRequest& request, ExplainedRoute explained, const Route& route,
                   std::span<const ShardId> route_shards, const ExplainExecution* execution);
+  Verdict analyze_merge(const ExplainRequest& request, ExplainedRoute explained, const Route& route,
+                        std::uint32_t effects, const ExplainExecution* execution);
   static void append_portion(std::string& out, ExplainPortal& portal, std::uint32_t max_rows);
   std::string analyzed_reply(const FanOut& fan_out);
 
@@ -218,6 +225,7 @@ class ShardedConversation final : public Conversation,
                              const Statement* prepared);
   Verdict insert_selected(const Route& route, std::uint32_t effects);
   void open_select(FanOutPlan asked);
+  void selected_at_merge_node();
   void continue_insert_select();
   void insert_select_step_done(FanOut& fan_out, const std::string& complaint);
   void fetch_selected();
@@ -246,9 +254,49 @@ class ShardedConversation final : public Conversation,
   void make_tables();
   void bring_rows();
   void rows_brought(CopyFanOut& feed);
+  void note_brought(const std::vector<std::uint64_t>& rows);
   void run_at_merge_node();
+  void declare_at_merge_node(const std::string& query);
   void merge_step_done(FanOut& fan_out, const std::string& complaint);
   void end_merge(bool failed, std::string reply);
+
+  // Cursors and portals that stay open, sharded_cursors.cc and sharded_portals.cc.
+  // Servers of the merge node that are kept for one have numbers behind those of all shards.
+  static constexpr ShardId kKeptServers = 0x8000;
+  // What a FETCH by the extended protocol is answered with.
+  struct FetchWanted {
+    bool describe = true;
+    FormatList formats;
+  };
+  ShardId keep_merge_server();
+  void release_kept_servers();
+  bool is_kept(const ServerLink& link) const;
+  Result<Route> route_inside(std::string_view query, const BindView* bind,
+                             const Statement* prepared);
+  Status may_declare(const CursorCommand& command);
+  Status free_cursor_name(std::string_view name);
+  std::string next_cursor_name();
+  Verdict declare_cursor(std::string_view text, std::uint32_t effects, const BindView* bind,
+                         const Statement* prepared, std::string_view preface);
+  void open_on_shards(CursorOpening opening, std::string_view shard_text, const BindView* bind,
+                      const std::vector<std::uint32_t>& types);
+  void declare_on(std::vector<ServerLink*> links, std::string cursor, std::string text,
+                  const BindView* bind, const std::vector<std::uint32_t>& types);
+  void cursor_step_done(FanOut& fan_out, const std::string& complaint);
+  void cursor_opened_at_merge_node(const std::string& description);
+  void cursor_is_open();
+  void note_declared(std::string_view text, ShardId server);
+  OpenCursor* cursor_of(const Statement& statement);
+  std::optional<Verdict> serve_cursor_command(const FrameHeader& header, std::string_view frame,
+                                              const StatementEffects& statement);
+  Verdict run_cursor_command(const CursorCommand& command, std::string_view preface,
+                             const FetchWanted* asked);
+  Status fetch_in(MergedCursor& cursor, const std::string& formats);
+  void continue_fetch();
+  void fetch_portion();
+  void drop_cursor(std::string_view name);
+  Verdict close_cursor(std::string_view name, std::string_view preface);
+  Verdict close_all_cursors(std::string_view preface);
 
   // Values made for INSERTs, sharded_ids.cc.
   // What the messages at the front of the client's bytes have become with their values; empty: they
@@ -289,6 +337,18 @@ class ShardedConversation final : public Conversation,
   Verdict part_on_shard(const Part& part, std::string_view messages);
   Verdict part_everywhere(const Part& part, std::string_view messages);
   Verdict part_of_control(const Part& part, std::string_view messages);
+  // Portals of several servers, sharded_portals.cc.
+  void note_bound(const Part& part, const BindView& bind, ShardId server);
+  void note_portal(std::string_view name, OpenCursor::Place place, ShardId server);
+  Status check_parses(std::string_view messages);
+  Result<std::string> serve_parses(std::string_view messages);
+  Verdict open_portal(const Part& part, std::string_view messages);
+  Verdict part_of_portal(std::string_view messages);
+  Verdict execute_portal(std::string_view name, std::uint32_t max_rows);
+  Verdict part_of_declare(const BindView& bind, const Statement& prepared,
+                          std::string_view messages, const FanOutPlan& plan);
+  Verdict part_of_cursor(const Part& part, std::string_view messages);
+  void describe_cursor_command(const CursorCommand& command, std::string& out);
   void gather_lookups(std::string_view rest, Part& part);
   Status look_at_explain(std::string_view portal, Part& part);
   void note_explain_portals(const Part& part, std::string_view messages);
@@ -328,7 +388,7 @@ class ShardedConversation final : public Conversation,
 
   // Servers are at work for the client, or will be again before it is its turn.
   bool under_way() const {
-    return running_ || fan_out_ || copy_ || commit_ || insert_select_ || merge_instead_;
+    return running_ || fan_out_ || copy_ || commit_ || insert_select_ || merge_instead_ || fetch_;
   }
   std::vector<ServerLink*> enlisted_links();
   // Good until the next call.
@@ -355,6 +415,7 @@ class ShardedConversation final : public Conversation,
   Router& router_;
   std::vector<std::unique_ptr<ServerLink>> links_;  // by shard, made on first use
   std::unique_ptr<ServerLink> merge_link_;  // made on first use, beside that of the same shard
+  std::vector<std::unique_ptr<ServerLink>> kept_links_;  // those that nothing needs hold no server
   // It has waited for a shard's server while it held a later one's.
   bool out_of_order_ = false;
   KeyInquiry keys_;
@@ -376,6 +437,8 @@ class ShardedConversation final : public Conversation,
   std::unique_ptr<InsertSelectRun> insert_select_;
   std::unique_ptr<MergeRun> merge_run_;
   std::optional<MergeInstead> merge_instead_;
+  std::optional<CursorOpening> opening_;
+  std::optional<CursorFetch> fetch_;
   std::optional<Analysis> analysis_;
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
@@ -388,6 +451,7 @@ class ShardedConversation final : public Conversation,
     kMove,
     kInsertSelect,
     kMergeNode,
+    kCursor,
     kOneByOne,
     kCommit,
     kCommitted,
@@ -423,8 +487,9 @@ class ShardedConversation final : public Conversation,
   bool synced_ = false;  // since then nothing has come: portals outside of transactions are gone
 
   StatementPtr unnamed_;
-  // Where the portals are that outlived their batch.
-  std::unordered_map<std::string, ShardId> portals_;
+  OpenCursors cursors_;
+  std::uint64_t cursors_made_ = 0;
+  std::string declaring_;           // a cursor that a server has been told to declare
   std::vector<BoundValue> values_;  // of the Bind being routed
   std::string held_;                // notifications
 };

@@ -1,6 +1,7 @@
 // COPY over several shards. Of a COPY FROM that is not in a transaction block an implicit
 // transaction is made, which ends with the COPY (a simple query) or with the client's Sync.
 #include "proxy/database.h"
+#include "proxy/session/bind_parts.h"
 #include "proxy/session/copy_out.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
@@ -22,6 +23,55 @@ ShardedConversation::Verdict ShardedConversation::run_copy(const Route& route,
     acquire(shards);  // they join
   }
   begin_copy(route, shards, sql);
+  return Verdict::kTaken;
+}
+
+// COPY (query) TO whose rows have to be merged first: they are read as the query's own.
+ShardedConversation::Verdict ShardedConversation::copy_query(const Route& route,
+                                                             std::string_view sql,
+                                                             std::uint32_t effects,
+                                                             std::string preface) {
+  FanOutPlan plan;
+  plan.copy = route.copy;
+  plan.preface = std::move(preface);
+  const bool binary = plan.copy->options.format == CopyFormat::kBinary;
+  if (!binary && (plan.copy->encoding_given || router_session().embeds_ascii)) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "COPY of this query in an encoding of its own is not supported over several "
+                   "shards",
+                   "Leave out ENCODING, and set client_encoding to UTF8."});
+  }
+  plan.result_formats = binary ? std::string("\0\1\0\1", 4) : std::string(2, '\0');
+  const std::string query(query_of_copy(sql));
+  const auto inside = route_inside(query, nullptr, nullptr);
+  if (!inside) return refuse(inside.error());
+  if (inside->kind == RouteKind::kLookup) return look_up_keys(inside->lookups);
+  if (inside->kind == RouteKind::kMergeNode) {
+    if (const auto verdict = prepare_merge(*inside, effects, nullptr, nullptr)) return *verdict;
+    begin_merge(std::move(plan));
+    return Verdict::kTaken;
+  }
+  MergeInstead instead;
+  instead.sql = query;
+  instead.effects = effects;
+  instead.asked = plan;
+  plan.use = FanOutPlan::Use::kMerge;
+  plan.merge = *inside->merge;
+  plan.window = inside->window;
+  plan.may_be_unmergeable = !plan.merge.keys.empty();
+  Statement statement;
+  statement.text = inside->sql.empty() ? std::string_view(query) : inside->sql;
+  const std::vector<ShardId> shards(inside->shards.begin(), inside->shards.end());
+  if (!acquire(shards)) return Verdict::kWait;
+  if (plan.may_be_unmergeable) merge_instead_ = std::move(instead);
+  std::vector<ServerLink*> links;
+  for (const ShardId shard : shards) links.push_back(&link(shard));
+  after_ = After::kReply;
+  const auto shared = std::make_shared<const Statement>(std::move(statement));
+  const std::string message = bind_for({}, {}, *plan.result_formats);
+  std::vector<FanOutShare> shares(links.size(), FanOutShare{shared, message});
+  fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
+  fan_out_->send_shares(std::move(shares), {});
   return Verdict::kTaken;
 }
 

@@ -127,13 +127,15 @@ ShardedConversation::Verdict ShardedConversation::explain(const ExplainRequest& 
   }
   if (!is_explained_query(request.statement, session_.standard_conforming_strings()) ||
       route.copy || route.alike != Alike::kNo || route.move || route.insert_select ||
-      route.merge_node || route.kind == RouteKind::kMakeValues ||
-      (effects & ~kLeavesNothing) != kEffectNone) {
+      route.kind == RouteKind::kMakeValues || (effects & ~kLeavesNothing) != kEffectNone) {
     return refuse(
         {sqlstate::kFeatureNotSupported,
          "EXPLAIN (PGSHUNT, ANALYZE) runs SELECT, INSERT, UPDATE and DELETE only, without "
          "values that the proxy makes, and nothing that would be left on a server",
          "Leave out ANALYZE."});
+  }
+  if (route.merge_node) {
+    return analyze_merge(request, std::move(explained), route, effects, execution);
   }
   return analyze(request, std::move(explained), route, shards, execution);
 }
@@ -213,12 +215,46 @@ ShardedConversation::Verdict ShardedConversation::analyze(const ExplainRequest& 
   return Verdict::kTaken;
 }
 
+// The merge node runs it: its tables are brought, and the statement is explained there.
+ShardedConversation::Verdict ShardedConversation::analyze_merge(const ExplainRequest& request,
+                                                                ExplainedRoute explained,
+                                                                const Route& route,
+                                                                std::uint32_t effects,
+                                                                const ExplainExecution* execution) {
+  Statement statement;
+  statement.text = request.statement;
+  if (execution) statement.types = execution->prepared.types;
+  const BindView* bind = execution ? &execution->bind : nullptr;
+  if (const auto verdict = prepare_merge(route, effects, bind, &statement)) return *verdict;
+  if (merge_run_->plan != route.merge_node) {
+    // Of groups, or in a transaction, another one will do.
+    Route taken = route;
+    taken.merge_node = merge_run_->plan;
+    explained = explain_route(request, taken, route.shards, router_.topology());
+  }
+  merge_run_->analyzes = analyzing_prefix(request);
+  analysis_.emplace(Analysis{std::move(explained), Clock::now(), std::nullopt, 0});
+  if (execution) {
+    analysis_->portal = execution->execute.portal;
+    analysis_->max_rows = execution->execute.max_rows;
+  }
+  begin_merge({});
+  return Verdict::kTaken;
+}
+
 // All shards have done it.
 std::string ShardedConversation::analyzed_reply(const FanOut& fan_out) {
   ExplainedRoute& explained = analysis_->explained;
   explained.elapsed = Clock::now() - analysis_->since;
-  for (std::size_t i = 0; i < explained.parts.size(); ++i) {
-    explained.parts[i].plan = plan_of_rows(fan_out.rows_from(i));
+  if (merge_run_) {
+    for (std::size_t i = 0; i < explained.parts.size(); ++i) {
+      explained.parts[i].brought = std::move(merge_run_->brought[i]);
+    }
+    explained.merge_plan = plan_of_rows(fan_out.rows_from(0));
+  } else {
+    for (std::size_t i = 0; i < explained.parts.size(); ++i) {
+      explained.parts[i].plan = plan_of_rows(fan_out.rows_from(i));
+    }
   }
   std::string out;
   if (analysis_->portal) {

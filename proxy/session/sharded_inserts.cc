@@ -18,12 +18,13 @@
 #include "router/builtin.h"
 #include "router/fixed_moments.h"
 #include "router/made_values.h"
+#include "router/sql_text.h"
 #include "router/type_map.h"
 
 namespace pgshunt {
 namespace {
 
-constexpr std::string_view kCursor = "\"pgshunt.rows\"";
+const std::string kCursor = quoted_identifier(kSelectCursor);
 constexpr std::size_t kBatchBytes = 1024 * 1024;
 constexpr std::size_t kBatchRows = 10'000;
 // Of rows that cannot be stored in batches, and of a SELECT that is read whole.
@@ -42,7 +43,7 @@ Error too_large() {
 }
 
 std::string fetch_text(std::size_t rows) {
-  return "FETCH FORWARD " + std::to_string(rows) + " FROM " + std::string(kCursor);
+  return "FETCH FORWARD " + std::to_string(rows) + " FROM " + kCursor;
 }
 
 // An open parameter that is a column's value has the column's type, unless it is used elsewhere.
@@ -172,13 +173,9 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
   if (statement->select_writes) {
     if (const auto held = hold_writes(shards)) return *held;
   }
+  const bool at_merge_node = select->kind == RouteKind::kMergeNode;
   run->alone = !transaction_.open();
   if (run->alone) transaction_.begin_implicit();
-  if (!acquire(shards)) {
-    if (run->alone) transaction_.end();
-    return Verdict::kWait;
-  }
-  for (const ShardId shard : shards) note_write(shard, statement->select_writes);
   if (bind != nullptr) {
     run->bind.emplace(2, '\0').append(bind->after_names);
     run->types = prepared->types;
@@ -186,6 +183,23 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
     run->types.resize(run->parameters);
   }
   insert_select_ = std::move(run);
+  std::optional<Verdict> ended;
+  if (at_merge_node) {
+    Statement inside;
+    inside.text = statement->select;
+    if (bind != nullptr) {
+      inside.types = types_of_select(*statement, prepared->types, bind->values.size());
+    }
+    ended = prepare_merge(*select, effects, bind, &inside);
+  } else if (!acquire(shards)) {
+    ended = Verdict::kWait;
+  }
+  if (ended == Verdict::kWait) {
+    if (insert_select_->alone) transaction_.end();
+    insert_select_.reset();
+  }
+  if (ended) return ended;
+  for (const ShardId shard : shards) note_write(shard, statement->select_writes);
   return std::nullopt;
 }
 
@@ -202,10 +216,10 @@ void ShardedConversation::open_select(FanOutPlan asked) {
   InsertSelectRun& run = *insert_select_;
   session_.enqueue(std::exchange(asked.preface, {}));
   run.asked = std::move(asked);
+  if (merge_run_) return begin_merge({});
   const bool whole = run.statement->select_writes;
   std::string text =
-      whole ? run.select
-            : "DECLARE " + std::string(kCursor) + " NO SCROLL CURSOR FOR " + run.select;
+      whole ? run.select : "DECLARE " + kCursor + " NO SCROLL CURSOR FOR " + run.select;
   FanOutPlan plan;
   plan.use = FanOutPlan::Use::kSum;
   plan.by_link = true;
@@ -239,6 +253,15 @@ void ShardedConversation::open_select(FanOutPlan asked) {
   }
   fan_out_ = std::make_unique<FanOut>(session_, *this, std::move(links), std::move(plan));
   fan_out_->send_shares(std::move(shares), {});
+}
+
+// The merge node has the rows: its server is kept for the cursor.
+void ShardedConversation::selected_at_merge_node() {
+  InsertSelectRun& run = *insert_select_;
+  merge_run_.reset();
+  run.rows = ShardRows({keep_merge_server()}, MergeSpec{}, RowWindow{});
+  run.step = InsertSelectRun::Step::kOpen;
+  continue_insert_select();
 }
 
 // --- from step to step ---------------------------------------------------------------------------
@@ -642,14 +665,18 @@ void ShardedConversation::end_insert_select(bool failed, std::string reply) {
   const std::unique_ptr<InsertSelectRun> run = std::move(insert_select_);
   stop_waiting_for_ids();
   keys_.drop();
-  if (run->alone) return end_write(failed, std::move(reply));
+  if (run->alone) {
+    release_kept_servers();
+    return end_write(failed, std::move(reply));
+  }
   if (failed) {
     transaction_.fail();
   } else if (!run->statement->select_writes) {
     for (const ShardId shard : run->rows.shards()) {
-      link(shard).inject("CLOSE " + std::string(kCursor));
+      if (shard < kKeptServers) link(shard).inject("CLOSE " + kCursor);
     }
   }
+  release_kept_servers();
   worker_.client_out().append(reply);
   unit_done(failed);
 }

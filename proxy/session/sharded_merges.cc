@@ -11,6 +11,7 @@
 #include "protocol/value_text.h"
 #include "proxy/database.h"
 #include "proxy/session/bind_parts.h"
+#include "proxy/session/result_formats.h"
 #include "proxy/session/session.h"
 #include "proxy/session/sharded_conversation.h"
 #include "proxy/worker.h"
@@ -335,6 +336,7 @@ void ShardedConversation::bring_rows() {
   const std::vector<MergeInput>& inputs = run.plan->inputs;
   if (run.input == inputs.size()) return run_at_merge_node();
   run.step = MergeRun::Step::kRows;
+  run.step_since = Clock::now();
   const MergeInput& input = inputs[run.input];
   std::string options = input.builtin_types ? "(FORMAT binary, ENCODING " : "(ENCODING ";
   append_string_literal(options, run.encoding);
@@ -355,6 +357,7 @@ void ShardedConversation::rows_brought(CopyFanOut& feed) {
   const std::string complaint = failed ? feed.error_response() : std::string();
   const bool broken = feed.broken();
   const std::uint64_t rows = feed.rows();
+  const std::vector<std::uint64_t> by_shard = feed.rows_by_shard();
   const Error& loss = feed.loss();  // buried, it lives on until a later turn
   worker_.bury(std::move(copy_));
   if (broken && transaction_.open()) {
@@ -362,9 +365,23 @@ void ShardedConversation::rows_brought(CopyFanOut& feed) {
     return;
   }
   if (failed) return end_merge(true, complaint);
+  if (analysis_) note_brought(by_shard);
   merge_run_->rows.push_back(rows);
   ++merge_run_->input;
   bring_rows();
+}
+
+// For EXPLAIN (PGSHUNT, ANALYZE).
+void ShardedConversation::note_brought(const std::vector<std::uint64_t>& rows) {
+  const Topology& topology = router_.topology();
+  const std::optional<ShardId> home = merge_run_->plan->inputs[merge_run_->input].home;
+  BroughtRows& brought = merge_run_->brought.emplace_back();
+  brought.elapsed = Clock::now() - merge_run_->step_since;
+  const std::size_t shards = home ? 1 : topology.all_shards.size();
+  for (std::size_t i = 0; i < shards; ++i) {
+    brought.shards.emplace_back(topology.shards[home ? *home : topology.all_shards[i]].name,
+                                rows[i]);
+  }
 }
 
 // --- the statement -------------------------------------------------------------------------------
@@ -398,24 +415,49 @@ void ShardedConversation::run_at_merge_node() {
   plan.hides_tables = true;
   after_ = After::kMergeNode;
   std::string text = with_casts(*run.plan, run.types_there);
-  if (!run.bind) return begin_fan_out({&node}, std::move(plan), text);
-  const BindView bind = *decode_bind(*run.bind);
+  if (opening_ || insert_select_) return declare_at_merge_node(text);
+  if (!run.analyzes.empty()) {
+    plan.use = FanOutPlan::Use::kSum;
+    plan.by_link = true;
+    if (run.bind) plan.result_formats = kTextFormats;
+    text = run.analyzes + text;
+  }
+  if (!run.bind && !plan.result_formats) return begin_fan_out({&node}, std::move(plan), text);
   const std::vector<std::size_t> uses = uses_of_parameters(text);
   Statement statement;
   statement.text = std::move(text);
   statement.types = run.types;
-  // What is said of groups has taken some of them already.
-  if (run.plan->by_rows) statement.types = types_for(run.types, run.types.size(), uses);
   std::vector<FanOutShare> shares(1);
-  shares[0].statement = std::make_shared<const Statement>(std::move(statement));
-  if (run.plan->by_rows) {
-    shares[0].bind = bind_for(bind, uses, *plan.result_formats);
+  if (!run.bind) {
+    shares[0].bind = bind_for({}, {}, *plan.result_formats);
+  } else if (run.plan->by_rows) {
+    // What is said of groups has taken some of the parameters already.
+    statement.types = types_for(run.types, run.types.size(), uses);
+    shares[0].bind = bind_for(*decode_bind(*run.bind), uses, *plan.result_formats);
   } else {
-    append_bind_renamed(shares[0].bind, bind, {});
+    append_bind_renamed(shares[0].bind, *decode_bind(*run.bind), {});
   }
+  shares[0].statement = std::make_shared<const Statement>(std::move(statement));
   fan_out_ =
       std::make_unique<FanOut>(session_, *this, std::vector<ServerLink*>{&node}, std::move(plan));
   fan_out_->send_shares(std::move(shares), {});
+}
+
+// The client's cursor, or one of the proxy's.
+void ShardedConversation::declare_at_merge_node(const std::string& query) {
+  const MergeRun& run = *merge_run_;
+  std::string name(kSelectCursor);
+  std::string declaration;
+  if (opening_ && !opening_->merged) {
+    name = opening_->name;
+    declaration = opening_->declaration;
+  } else {
+    if (opening_) name = opening_->merged->server_name;
+    declaration = "DECLARE " + quoted_identifier(name) + " NO SCROLL CURSOR FOR ";
+  }
+  std::optional<BindView> bind;
+  if (run.bind) bind = *decode_bind(*run.bind);
+  declare_on({&merge_link()}, name, declaration + query, bind ? &*bind : nullptr, run.types);
 }
 
 void ShardedConversation::merge_step_done(FanOut& fan_out, const std::string& complaint) {
@@ -439,19 +481,19 @@ void ShardedConversation::merge_step_done(FanOut& fan_out, const std::string& co
     case MergeRun::Step::kSelect:
       break;
   }
+  if (opening_) return cursor_opened_at_merge_node(fan_out.description());
+  if (insert_select_) return selected_at_merge_node();
+  if (analysis_) return end_merge(false, analyzed_reply(fan_out));
   std::string reply;
-  const std::uint32_t most = fan_out.plan().max_rows;
-  if (most != 0 && fan_out.rows() == most) {
-    append_portal_suspended(reply);  // as PostgreSQL does, which does not look for one row more
-  } else {
-    append_command_complete(reply, "SELECT", fan_out.rows());
-  }
+  fan_out.append_end(reply);
   end_merge(false, std::move(reply));
 }
 
 void ShardedConversation::end_merge(bool failed, std::string reply) {
   merge_run_.reset();
+  analysis_.reset();
   merge_link().end_own_transaction();
+  if (insert_select_) return end_insert_select(true, std::move(reply));
   if (failed && transaction_.open()) transaction_.fail();
   worker_.client_out().append(reply);
   unit_done(failed);

@@ -13,6 +13,7 @@ namespace pgshunt {
 // --- servers ---
 
 ServerLink& ShardedConversation::link(ShardId shard) {
+  if (shard >= kKeptServers) return *kept_links_[shard - kKeptServers];
   std::unique_ptr<ServerLink>& link = links_[shard];
   if (!link) {
     const SessionState& state = session_.state();
@@ -30,8 +31,9 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
     if (!link(shard).acquire()) return false;
   }
   const Topology& topology = router_.topology();
+  const auto kept = [](ShardId shard) { return shard >= kKeptServers; };
   for (const ShardId shard : shards) {
-    if (!catalog_ready(shard)) return false;
+    if (!kept(shard) && !catalog_ready(shard)) return false;
   }
   // What a routine has set is the session's own, on every shard and for the router, once its server
   // has told it.
@@ -44,6 +46,12 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
   }
   for (const ShardId shard : shards) {
     ServerLink& each = link(shard);
+    if (kept(shard)) {
+      // In a transaction of its own, which goes on.
+      const std::string locals = transaction_.local_statements();
+      if (each.catch_up_settings() && !locals.empty()) each.inject(locals);
+      continue;
+    }
     each.set_types(topology.types_of(shard));
     const bool set = each.catch_up_settings();
     if (!transaction_.open()) continue;
@@ -63,6 +71,10 @@ bool ShardedConversation::acquire(std::span<const ShardId> shards) {
 Urgency ShardedConversation::urgency_of(const ServerLink& waiting) {
   Urgency held = 0;
   out_of_order_ |= &waiting == merge_link_.get();  // it comes last
+  for (const auto& kept : kept_links_) {
+    if (kept->held()) ++held;
+  }
+  out_of_order_ |= held > 0;
   for (std::size_t i = links_.size(); i-- > 0;) {
     if (links_[i].get() == &waiting && held > 0) out_of_order_ = true;
     if (links_[i] && links_[i]->held()) ++held;

@@ -107,12 +107,15 @@ ShardedConversation::Verdict ShardedConversation::control_transaction(
     transaction_.savepoint(statement.name, statement.text);
     session_.state().settings.savepoint(statement.name);
   } else if (rollback) {
+    cursors_.roll_back_to(transaction_.savepoints_before(statement.name));
+    release_kept_servers();
     transaction_.rollback_to(statement.name);
     note_local_strings();
     session_.state().settings.rollback_to(statement.name);
     // Each shard takes back what it was told since, which depends on when it joined.
     doubt_settings(session_.state().settings.touched());
   } else {
+    cursors_.release(transaction_.savepoints_before(statement.name));
     transaction_.release(statement.name);
     session_.state().settings.release_savepoint(statement.name);
   }
@@ -198,7 +201,7 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   settle_session(commit);
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
-    finish_transaction(false);
+    finish_transaction(false, commit);
     if (std::exchange(silent_end_, false)) {
       worker_.client_out().append(std::exchange(end_reply_, {}));
       unit_done(false);
@@ -234,13 +237,14 @@ ShardedConversation::Verdict ShardedConversation::end_implicit_transaction() {
   return end_transaction(!transaction_.failed(), false);
 }
 
-void ShardedConversation::finish_transaction(bool failed) {
+void ShardedConversation::finish_transaction(bool failed, bool committed) {
   if (std::exchange(chain_, false) && !failed) {
     transaction_.chain();
   } else {
     transaction_.end();
   }
-  portals_.clear();
+  cursors_.end_transaction(committed);
+  release_kept_servers();
   explain_portals_.clear();
   note_local_strings();
   session_.state().has_local_settings = (session_.state().pins & kEffectSetConfig) != 0;
@@ -252,12 +256,12 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
   const Error& error = fan_out.error();  // buried, it lives on until a later turn
   const std::string complaint = failed ? fan_out.error_response() : std::string();
   std::string agreed = fan_out.plan().preface + fan_out.reply();
-  if (analysis_ && !failed) agreed = analyzed_reply(fan_out);
-  analysis_.reset();
-  const std::uint64_t rows = fan_out.rows();
+  if (analysis_ && !merge_run_) {
+    if (!failed) agreed = analyzed_reply(fan_out);
+    analysis_.reset();
+  }
   const std::uint64_t affected = fan_out.affected();
   const FanOutPlan::Use use = fan_out.plan().use;
-  const std::uint32_t max_rows = fan_out.plan().max_rows;
   const std::size_t shards_done = fan_out.shards_done();
   const bool broken = fan_out.broken();
   worker_.bury(std::move(finished));
@@ -293,14 +297,15 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     case After::kMergeNode:
       merge_step_done(fan_out, complaint);
       return;
+    case After::kCursor:
+      cursor_step_done(fan_out, complaint);
+      return;
     case After::kOneByOne:
       end_one_by_one(error, agreed, shards_done);
       return;
     case After::kReply:
-      if (!failed && use == FanOutPlan::Use::kMerge && max_rows != 0 && rows == max_rows) {
-        append_portal_suspended(out);  // as PostgreSQL does, which does not look for one row more
-      } else if (!failed && use == FanOutPlan::Use::kMerge) {
-        append_command_complete(out, "SELECT", rows);
+      if (!failed && use == FanOutPlan::Use::kMerge) {
+        fan_out.append_end(out);
       } else if (!failed) {
         out.append(agreed);
       }
@@ -356,7 +361,7 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
       const bool silent = std::exchange(silent_end_, false);
       const std::string end_reply = std::exchange(end_reply_, {});
       const std::size_t participants = transaction_.shards().size();
-      finish_transaction(failed);
+      finish_transaction(failed, committing && !failed);
       if (std::exchange(forget_servers_, false)) {
         for (const auto& each : links_) {
           if (each) each->forget_server("SET was rolled back");

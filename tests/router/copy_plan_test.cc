@@ -30,6 +30,8 @@ class CopyPlanning : public ::testing::Test {
         return "split";
       case RouteKind::kCopyMerge:
         return "merge";
+      case RouteKind::kCopyQuery:
+        return "copy";
       default:
         return "other";
     }

@@ -48,6 +48,10 @@ class Planner : public ::testing::Test {
         return "split";
       case RouteKind::kCopyMerge:
         return "merge";
+      case RouteKind::kCopyQuery:
+        return "copy";
+      case RouteKind::kCursor:
+        return "cursor";
       case RouteKind::kMakeValues:
         return "values to be made";
       case RouteKind::kLookup:

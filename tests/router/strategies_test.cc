@@ -118,6 +118,10 @@ class Strategies : public ::testing::Test {
         return "split";
       case RouteKind::kCopyMerge:
         return "merge";
+      case RouteKind::kCopyQuery:
+        return "copy";
+      case RouteKind::kCursor:
+        return "cursor";
       case RouteKind::kOneShard:
       case RouteKind::kScatter:
       case RouteKind::kWriteShards:

@@ -50,6 +50,7 @@ struct OpenCursor {
   ShardId server = 0;
   std::unique_ptr<MergedCursor> merged;
   bool hold = false;       // DECLARE ... WITH HOLD
+  bool put_by = false;     // its server has been told to
   bool committed = false;  // so was the transaction that declared it
   std::size_t depth = 0;   // savepoints that were there
 };
@@ -89,6 +90,14 @@ class OpenCursors {
     }
   }
 
+  // An error there has ended what was on this server.
+  void fail(ShardId server) {
+    for (auto& [name, cursor] : cursors_) {
+      if (cursor.place == OpenCursor::Place::kServer && cursor.server == server) {
+        cursor.place = OpenCursor::Place::kDone;
+      }
+    }
+  }
   // Does any of them need this server?
   bool need(ShardId server) const {
     return std::any_of(cursors_.begin(), cursors_.end(), [&](const auto& each) {

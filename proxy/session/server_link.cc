@@ -246,7 +246,7 @@ void ServerLink::end_own_transaction() {
   stage_ = Stage::kNone;
   forget_requests();
   if (backend.tracker.clean() && backend.stream().queued() == 0) {
-    pool_.clean_up(backend, "ROLLBACK");
+    pool_.clean_up(backend, "ROLLBACK;CLOSE ALL");
   } else {
     pool_.discard(backend, "its transaction was given up in the middle of a request");
   }

@@ -119,7 +119,8 @@ class ServerLink final : public LeaseWaiter, public BackendDriver {
   // The client is gone: gives the server back clean or closes it, so that nothing of ours reaches
   // the next client.
   void abandon();
-  // A transaction that the client knows nothing of is rolled back, and the server goes to its pool.
+  // A transaction that the client knows nothing of is rolled back, with the cursors it has left,
+  // and the server goes to its pool.
   void end_own_transaction();
   // Gives the server back if nothing ties it to us.
   void release_if_free();

@@ -239,9 +239,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     if (known == nullptr) return decided || place(Part::Way::kShard, std::nullopt);
     return place(Part::Way::kShard, known->server);
   };
-  const auto place_cursor = [&](const OpenCursor& cursor) {
-    return cursor.place == OpenCursor::Place::kServer ? place(Part::Way::kShard, cursor.server)
-                                                      : place(Part::Way::kCursor, std::nullopt);
+  const auto place_cursor = [&](const OpenCursor& cursor, const Statement& statement) {
+    // With its cursor a server that is kept goes too.
+    const bool released = cursor.server >= kKeptServers && statement.effect.verb == Verb::kClose;
+    const bool there = cursor.place == OpenCursor::Place::kServer && !released;
+    return there ? place(Part::Way::kShard, cursor.server)
+                 : place(Part::Way::kCursor, std::nullopt);
   };
   const auto read_here = [&](std::string_view portal) {
     if (has(bound, portal)) return false;
@@ -284,7 +287,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
         } else if (const OpenCursor* cursor = cursor_of(**statement)) {
-          fits = place_cursor(*cursor);
+          fits = place_cursor(*cursor, **statement);
         } else if (const auto home = home_of(*statement)) {
           fits = place(Part::Way::kShard, home);
         }
@@ -312,7 +315,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kControl, std::nullopt);
         } else if (named != nullptr) {
           if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
-          fits = place_cursor(*named);
+          fits = place_cursor(*named, *statement);
         } else if (!statement->plan) {
           const CompletionEffect& effect = statement->effect;
           const Status good = check_setting(effect.name, effect.verb, effect.text);
@@ -399,6 +402,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           part.ddl |= statement->effect.verb == Verb::kDdl;
           part.listens |= statement->effect.verb == Verb::kListen;
           bound.push_back(bind->portal);
+          ++part.open_portals;
           own_parse = kNone;
         } else if (own_parse != kNone) {
           // The statement's own Parse goes with it.
@@ -429,6 +433,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         }
         fits = place_portal(execute->portal);
         part.executes |= fits;
+        if (execute->max_rows == 0 && part.open_portals > 0) --part.open_portals;
         break;
       }
       case frontend::kDescribe:
@@ -447,7 +452,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         } else if (!decided) {
           const StatementPtr statement = statement_in(part, target->name);
           const OpenCursor* cursor = statement ? cursor_of(*statement) : nullptr;
-          fits = cursor != nullptr ? place_cursor(*cursor)
+          fits = cursor != nullptr ? place_cursor(*cursor, *statement)
                                    : place(Part::Way::kShard, home_of(statement));
         }
         break;
@@ -542,8 +547,10 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
   const bool synced = part->synced;
   sync_behind_copy_ = part->copies_in && part->synced;
   const bool waits_for_sync = part->writes && (!part->synced || part->copies_in);
+  // Behind a Flush a portal is still there.
+  const bool keeps = part->way == Part::Way::kShard && part->flushed && part->open_portals > 0;
   if (!transaction_.open() &&
-      (opens || (part->executes && (part->several_write || waits_for_sync)))) {
+      (opens || keeps || (part->executes && (part->several_write || waits_for_sync)))) {
     transaction_.begin_implicit();
   }
   if (sync_behind_copy_ || (transaction_.implicit() && part->synced)) {
@@ -655,6 +662,7 @@ ShardedConversation::Verdict ShardedConversation::part_on_shard(const Part& part
   }
   if (!acquire({&shard, 1})) return Verdict::kWait;
   ServerLink& chosen = link(shard);
+  chosen.withhold_ready(is_kept(chosen));
   std::size_t at = 0;
   Message message;
   while (part.listens && next_message(messages, at, message)) {

@@ -7,6 +7,7 @@
 #include "proxy/proxy.h"
 #include "proxy/session/session.h"
 #include "proxy/session/statement_reading.h"
+#include "proxy/session/statement_timeout.h"
 #include "proxy/worker.h"
 #include "router/copy_plan.h"
 #include "router/cursor_command.h"
@@ -468,6 +469,7 @@ void ShardedConversation::unit_done(bool failed) {
   session_.forget_deadlock();
   opening_.reset();
   fetch_.reset();
+  end_steps();
   std::string& out = worker_.client_out();
   if (script_) {
     script_step_done(failed);
@@ -594,9 +596,7 @@ void ShardedConversation::on_link_request_done(ServerLink& link) {
     skipping_ = true;
   }
   const bool kept = is_kept(link);
-  if (kept && transaction_.open() && link.transaction() == TransactionStatus::kFailed) {
-    transaction_.fail();
-  }
+  if (kept && link.transaction() == TransactionStatus::kFailed) kept_server_failed(link);
   if (kept && ready_owed_ && !script_) {
     std::string ready;
     append_ready_for_query(ready, status());
@@ -657,8 +657,44 @@ void ShardedConversation::deliver(std::string_view message) {
   session_.flush_later();
 }
 
+void ShardedConversation::begin_steps() {
+  if (steps_since_ != TimePoint{}) return;  // those of an INSERT's SELECT
+  steps_since_ = worker_.loop().now();
+  const std::string* set = session_.state().settings.current()->find("statement_timeout");
+  const std::string_view local = transaction_.local("statement_timeout");
+  const std::chrono::milliseconds timeout = timeout_of(!local.empty()   ? local
+                                                       : set != nullptr ? std::string_view(*set)
+                                                                        : "");
+  if (timeout.count() == 0) return;
+  if (!steps_timer_) {
+    steps_timer_ = std::make_unique<Timer>(worker_.loop(), [this] {
+      timed_out_ = true;
+      on_cancel();
+    });
+  }
+  steps_timer_->arm_after(timeout);
+}
+
+void ShardedConversation::end_steps() {
+  steps_since_ = {};
+  timed_out_ = false;
+  if (steps_timer_) steps_timer_->cancel();
+}
+
+Error ShardedConversation::canceled() const {
+  if (!timed_out_) return canceled_by_user();
+  return {sqlstate::kQueryCanceled, "canceling statement due to statement timeout", {}};
+}
+
+std::string ShardedConversation::why_failed(std::string complaint) const {
+  if (!timed_out_) return complaint;
+  std::string out;
+  append_error_response(out, Severity::kError, canceled());
+  return out;
+}
+
 void ShardedConversation::on_cancel() {
-  const Error canceled = canceled_by_user();
+  const Error canceled = this->canceled();
   if (insert_select_) insert_select_->canceled = true;
   if (fetch_) fetch_->canceled = true;
   if (fan_out_) {
@@ -700,6 +736,7 @@ TimePoint ShardedConversation::waiting_since() const {
 
 TimePoint ShardedConversation::request_since() const {
   if (const TimePoint waiting = waiting_since(); waiting != TimePoint{}) return waiting;
+  if (steps_since_ != TimePoint{}) return steps_since_;
   for (const auto& each : links_) {
     if (each && each->held() && each->backend()->tracker.size() > 0) {
       return each->backend()->request_at;

@@ -271,6 +271,10 @@ class ShardedConversation final : public Conversation,
   ShardId keep_merge_server();
   void release_kept_servers();
   bool is_kept(const ServerLink& link) const;
+  void kept_server_failed(const ServerLink& link);
+  std::vector<ServerLink*> servers_to_hold();
+  void hold_cursors(std::vector<ServerLink*> links);
+  void cursors_held(const std::string& complaint);
   Result<Route> route_inside(std::string_view query, const BindView* bind,
                              const Statement* prepared);
   Status may_declare(const CursorCommand& command);
@@ -386,6 +390,14 @@ class ShardedConversation final : public Conversation,
   bool in_two_phases() const;
   void begin_commit(const std::vector<ServerLink*>& links, bool all_wrote, bool first_last);
 
+  // A statement begins that is several, one after the other, on its servers: what the session and
+  // the configuration say of its time is about all of them.
+  void begin_steps();
+  void end_steps();
+  Error canceled() const;
+  // The same in place of what a server says that has been canceled.
+  std::string why_failed(std::string complaint) const;
+
   // Servers are at work for the client, or will be again before it is its turn.
   bool under_way() const {
     return running_ || fan_out_ || copy_ || commit_ || insert_select_ || merge_instead_ || fetch_;
@@ -439,6 +451,9 @@ class ShardedConversation final : public Conversation,
   std::optional<MergeInstead> merge_instead_;
   std::optional<CursorOpening> opening_;
   std::optional<CursorFetch> fetch_;
+  TimePoint steps_since_{};
+  std::unique_ptr<Timer> steps_timer_;  // made on first use
+  bool timed_out_ = false;
   std::optional<Analysis> analysis_;
   ServerLink* running_ = nullptr;              // serves the unit under way
   std::unique_ptr<FanOut> fan_out_;            // or this does
@@ -452,6 +467,7 @@ class ShardedConversation final : public Conversation,
     kInsertSelect,
     kMergeNode,
     kCursor,
+    kHold,
     kOneByOne,
     kCommit,
     kCommitted,

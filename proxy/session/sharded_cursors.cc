@@ -96,6 +96,49 @@ bool ShardedConversation::is_kept(const ServerLink& link) const {
                      [&](const auto& each) { return each.get() == &link; });
 }
 
+void ShardedConversation::kept_server_failed(const ServerLink& link) {
+  for (std::size_t slot = 0; slot < kept_links_.size(); ++slot) {
+    if (kept_links_[slot].get() == &link) cursors_.fail(static_cast<ShardId>(kKeptServers + slot));
+  }
+  if (transaction_.open()) transaction_.fail();
+}
+
+// --- WITH HOLD -----------------------------------------------------------------------------------
+
+// Those of cursors that are to outlive the transaction which ends.
+std::vector<ServerLink*> ShardedConversation::servers_to_hold() {
+  std::vector<ServerLink*> out;
+  cursors_.for_each([&](const std::string&, const OpenCursor& cursor) {
+    const bool kept = cursor.place == OpenCursor::Place::kServer && cursor.server >= kKeptServers;
+    if (kept && cursor.hold && !cursor.put_by) out.push_back(&link(cursor.server));
+  });
+  return out;
+}
+
+// As PostgreSQL does at COMMIT: what is left of their rows is put by. The server's next transaction
+// is there to keep it from its pool.
+void ShardedConversation::hold_cursors(std::vector<ServerLink*> links) {
+  after_ = After::kHold;
+  begin_fan_out(std::move(links), {}, "COMMIT;BEGIN");
+}
+
+void ShardedConversation::cursors_held(const std::string& complaint) {
+  if (!opening_) {
+    pending_error_ = complaint;
+    end_transaction(complaint.empty(), complaint.empty() && chain_);
+    return;
+  }
+  std::string& out = worker_.client_out();
+  if (complaint.empty()) {
+    cursors_.end_transaction(true);
+    out.append(opening_->answer);
+  } else {
+    drop_cursor(opening_->name);
+    out.append(complaint);
+  }
+  unit_done(!complaint.empty());
+}
+
 // --- DECLARE -------------------------------------------------------------------------------------
 
 // Where the query inside another statement goes.
@@ -227,7 +270,7 @@ void ShardedConversation::declare_on(std::vector<ServerLink*> links, std::string
 void ShardedConversation::cursor_step_done(FanOut& fan_out, const std::string& complaint) {
   if (fan_out.failed()) {
     if (fetch_) fetch_->cursor->failed = true;
-    worker_.client_out().append(complaint);
+    worker_.client_out().append(why_failed(complaint));
     transaction_.fail();
     unit_done(true);
     return;
@@ -273,8 +316,11 @@ void ShardedConversation::cursor_opened_at_merge_node(const std::string& descrip
   cursor.server = server;
   cursor.hold = opening_->hold;
   cursor.depth = transaction_.savepoints();
-  cursor.committed = !transaction_.open();
-  cursors_.add(opening_->name, std::move(cursor));
+  OpenCursor& added = cursors_.add(opening_->name, std::move(cursor));
+  if (!transaction_.open()) {
+    added.put_by = true;
+    return hold_cursors({&link(server)});
+  }
   worker_.client_out().append(opening_->answer);
   unit_done(false);
 }
@@ -356,7 +402,10 @@ ShardedConversation::Verdict ShardedConversation::run_cursor_command(const Curso
   const bool moves = command.kind == CursorCommand::Kind::kMove;
   // MOVE 0 tells whether there is a current row.
   const bool stays = moves && command.count == 0 && command.way != CursorCommand::Way::kAbsolute;
-  if (!reach && !stays) return refuse(reach.error());
+  if (!reach && !stays) {
+    merged.failed = true;
+    return refuse(reach.error());
+  }
   const std::string binary("\0\1\0\1", 4);
   const std::string wanted = asked != nullptr
                                  ? formats_for_shards(asked->formats, merged.rows.hidden_columns())
@@ -383,6 +432,7 @@ ShardedConversation::Verdict ShardedConversation::run_cursor_command(const Curso
   fetch.skip = reach->skip;
   fetch.wanted = reach->wanted;
   fetch_ = fetch;
+  begin_steps();
   session_.enqueue(out);
   out.clear();
   continue_fetch();
@@ -409,7 +459,7 @@ void ShardedConversation::continue_fetch() {
   MergedCursor& cursor = *fetch.cursor;
   std::string& out = worker_.client_out();
   if (fetch.canceled) {
-    refuse(canceled_by_user());
+    refuse(canceled());
     return;
   }
   while (fetch.skip > 0 || fetch.rows < fetch.wanted) {

@@ -216,6 +216,7 @@ void ShardedConversation::open_select(FanOutPlan asked) {
   InsertSelectRun& run = *insert_select_;
   session_.enqueue(std::exchange(asked.preface, {}));
   run.asked = std::move(asked);
+  begin_steps();
   if (merge_run_) return begin_merge({});
   const bool whole = run.statement->select_writes;
   std::string text =
@@ -270,7 +271,7 @@ void ShardedConversation::selected_at_merge_node() {
 void ShardedConversation::continue_insert_select() {
   InsertSelectRun& run = *insert_select_;
   if (run.canceled) {
-    refuse(canceled_by_user());
+    refuse(canceled());
     return;
   }
   if (run.client_slow || !catalog_ready()) return;
@@ -663,6 +664,7 @@ void ShardedConversation::take_stored(const FanOut& fan_out) {
 
 void ShardedConversation::end_insert_select(bool failed, std::string reply) {
   const std::unique_ptr<InsertSelectRun> run = std::move(insert_select_);
+  if (failed) reply = why_failed(std::move(reply));
   stop_waiting_for_ids();
   keys_.drop();
   if (run->alone) {

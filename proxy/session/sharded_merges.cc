@@ -274,6 +274,7 @@ ShardedConversation::Verdict ShardedConversation::select_at_merge_node(const Rou
 void ShardedConversation::begin_merge(FanOutPlan asked) {
   session_.enqueue(std::exchange(asked.preface, {}));
   merge_run_->asked = std::move(asked);
+  begin_steps();
   ServerLink& node = merge_link();
   node.set_types(router_.topology().types_of(merge_shard()));
   node.catch_up_settings();
@@ -495,7 +496,7 @@ void ShardedConversation::end_merge(bool failed, std::string reply) {
   merge_link().end_own_transaction();
   if (insert_select_) return end_insert_select(true, std::move(reply));
   if (failed && transaction_.open()) transaction_.fail();
-  worker_.client_out().append(reply);
+  worker_.client_out().append(failed ? why_failed(std::move(reply)) : std::move(reply));
   unit_done(failed);
 }
 

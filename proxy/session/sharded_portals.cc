@@ -19,6 +19,10 @@ void ShardedConversation::note_bound(const Part& part, const BindView& bind, Sha
   if (part.executes && statement && statement->effect.verb == Verb::kDeclare) {
     note_declared(statement->text, server);
   }
+  if (part.executes && statement && cursor_of(*statement) != nullptr) {
+    const CursorCommand command = *read_cursor_command(statement->text);
+    if (command.kind == CursorCommand::Kind::kClose) cursors_.remove(command.name);
+  }
   if (transaction_.open()) note_portal(bind.portal, OpenCursor::Place::kServer, server);
 }
 
@@ -165,6 +169,7 @@ ShardedConversation::Verdict ShardedConversation::execute_portal(std::string_vie
   fetch.limited = max_rows != 0;
   fetch.wanted = max_rows != 0 ? max_rows : static_cast<std::uint64_t>(CursorCommand::kAll);
   fetch_ = fetch;
+  begin_steps();
   continue_fetch();
   return Verdict::kTaken;
 }

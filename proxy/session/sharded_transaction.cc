@@ -191,6 +191,12 @@ void ShardedConversation::note_local_strings() {
 
 ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, bool chain) {
   chain_ = chain;
+  if (auto holding = servers_to_hold(); commit && !holding.empty()) {
+    // Once, whatever becomes of it.
+    cursors_.for_each([](const std::string&, OpenCursor& cursor) { cursor.put_by = cursor.hold; });
+    hold_cursors(std::move(holding));
+    return Verdict::kTaken;
+  }
   std::vector<ServerLink*> links = enlisted_links();
   if (commit && in_two_phases() && links.size() > 1 && !transaction_.writers().empty()) {
     pending_reply_ = "COMMIT";
@@ -202,7 +208,11 @@ ShardedConversation::Verdict ShardedConversation::end_transaction(bool commit, b
   const std::string_view tag = commit ? "COMMIT" : "ROLLBACK";
   if (links.empty()) {
     finish_transaction(false, commit);
-    if (std::exchange(silent_end_, false)) {
+    if (!pending_error_.empty()) {
+      silent_end_ = false;
+      worker_.client_out().append(std::exchange(pending_error_, {}));
+      unit_done(true);
+    } else if (std::exchange(silent_end_, false)) {
       worker_.client_out().append(std::exchange(end_reply_, {}));
       unit_done(false);
     } else {
@@ -300,6 +310,9 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
     case After::kCursor:
       cursor_step_done(fan_out, complaint);
       return;
+    case After::kHold:
+      cursors_held(complaint);
+      return;
     case After::kOneByOne:
       end_one_by_one(error, agreed, shards_done);
       return;
@@ -375,6 +388,10 @@ void ShardedConversation::on_fan_out_done(FanOut& fan_out) {
              {}});
       } else if (failed) {
         out.append(complaint);
+      } else if (!pending_error_.empty()) {
+        out.append(std::exchange(pending_error_, {}));
+        unit_done(true);
+        return;
       } else if (silent) {
         out.append(end_reply);
       } else {

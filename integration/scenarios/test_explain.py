@@ -5,17 +5,12 @@ import struct
 import psycopg
 import pytest
 
-from differential.world import PARTS, World
+from differential.world import PARTS
 from harness.postgres import PASSWORD, SUPERUSER
 from harness.wire import (Wire, bind, close_portal, close_statement, describe_portal, describe_statement, errors, execute, flush,
                           parse, query, rows, run, sync, tags, types)
 
 TEXT, JSON, INT8, INT4, UUID = 25, 114, 20, 23, 2950
-
-
-@pytest.fixture(scope="module")
-def world(shards, shared_proxy):
-    return World(shards, shared_proxy)
 
 
 @pytest.fixture(autouse=True)

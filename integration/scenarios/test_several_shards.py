@@ -10,15 +10,10 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-from differential.world import PARTS, World
+from differential.world import PARTS
 from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
 from harness.wire import Wire, bind, describe_portal, errors, execute, parse, query, rows, sync, types
-
-
-@pytest.fixture(scope="module")
-def world(shards, shared_proxy):
-    return World(shards, shared_proxy)
 
 
 @pytest.fixture(autouse=True)

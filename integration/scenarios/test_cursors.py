@@ -616,7 +616,7 @@ def test_cancel(world, twice):
         twice.say("BEGIN", "SAVEPOINT s", f"DECLARE c NO SCROLL CURSOR FOR {sql}")
         for wire in twice.wires:
             wire.send(query("FETCH ALL c"))
-            assert wire.silent(0.3) or wire is twice.whole  # which sends its rows as they come
+            wire.silent(0.3)  # until it runs
             wire.cancel()
             assert errors(wire.until_ready()) == ["57014"]
         twice.say("FETCH c", "ROLLBACK TO s", "FETCH c", "ROLLBACK", "SELECT 1")

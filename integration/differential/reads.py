@@ -509,20 +509,24 @@ def some_read(choose):
     return choose.some(*READS)(choose)
 
 
+def some_write(choose):
+    """For a transaction that is taken back."""
+    key, name = str(choose.number(1, 40)), choose.some(*NAMED)
+    return choose.some(
+        Step("UPDATE items SET n = coalesce(n, 0) + 1, kind = 'new' WHERE id = $1", [Value(key, "bigint")]),
+        Step("DELETE FROM people WHERE name = $1", [Value(name, "text")]),
+        Step(f"INSERT INTO visits VALUES ('2024-01-{choose.number(1, 20):02}', 900, 'eve', {key}, 7, 1.25) ON CONFLICT DO NOTHING"),
+        Step("DELETE FROM events WHERE n = 2"), Step("UPDATE grades SET weight = 5 WHERE mood = 'ok'"))
+
+
 @statement_class("reads in transactions", reads=True, weight=5)
 def _(choose):
     """They see what the transaction has written; ends with ROLLBACK, so nothing stays."""
-    key, name = str(choose.number(1, 40)), choose.some(*NAMED)
     begin = choose.some("BEGIN", "BEGIN", "BEGIN", "BEGIN READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE")
-    writes = [
-        lambda _: Step("UPDATE items SET n = coalesce(n, 0) + 1, kind = 'new' WHERE id = $1", [Value(key, "bigint")]),
-        lambda _: Step("DELETE FROM people WHERE name = $1", [Value(name, "text")]),
-        lambda _: Step(f"INSERT INTO visits VALUES ('2024-01-{choose.number(1, 20):02}', 900, 'eve', {key}, 7, 1.25) ON CONFLICT DO NOTHING"),
-        lambda _: Step("DELETE FROM events WHERE n = 2"), lambda _: Step("UPDATE grades SET weight = 5 WHERE mood = 'ok'")]
     steps = [Step(begin)]
     for _ in range(choose.number(1, 4)):
         steps.append(choose.some(
-            lambda: some_read(choose), lambda: choose.some(*(writes if "ONLY" not in begin or choose.chance(0.2) else READS))(choose),
+            lambda: some_read(choose), lambda: (some_write if "ONLY" not in begin or choose.chance(0.2) else some_read)(choose),
             lambda: Step("SAVEPOINT a" if Step("SAVEPOINT a") not in steps else "ROLLBACK TO a"))())
     return [*steps, some_read(choose), Step("ROLLBACK"), some_read(choose)]
 
@@ -544,6 +548,43 @@ def _(choose):
         lambda: [Step("BEGIN"), Step("SELECT id, kind FROM items WHERE n > 2 ORDER BY id FOR UPDATE", (), True),
                  Step(f"SELECT i.id FROM items i JOIN people p ON p.name = i.owner FOR {choose.some('SHARE', 'UPDATE OF i', 'KEY SHARE')}"), Step("ROLLBACK")],
         lambda: Step(f"/* first */ {sql} /* last */;", (), ordered))()
+
+
+@statement_class("copied queries", reads=True, weight=4, ways=("simple", "extended"))
+def _(choose):
+    """Their lines; in a transaction, of what it has written."""
+    def copy():
+        sql, values, ordered = some_read(choose)
+        form = choose.some("", "", " (FORMAT csv)", " (FORMAT csv, HEADER)", " (FORMAT csv, FORCE_QUOTE *, NULL 'none')", " CSV QUOTE '$'", " (FORMAT binary)",
+                           " (DELIMITER '|', NULL '')", " (HEADER)", " (FORMAT csv, DELIMITER ';', ESCAPE '\\')")
+        if not ordered:  # binary's header comes with the row that happens to be the first
+            form = form.replace(" (FORMAT binary)", "")
+        return Step(f"COPY ({inlined(sql, values)}\n) TO STDOUT{form}", (), ordered)
+    if choose.chance(0.6):
+        return copy()
+    return [Step("BEGIN"), *(some_write(choose) for _ in range(choose.number(0, 2))), copy(), some_write(choose), copy(), Step("ROLLBACK")]
+
+
+@statement_class("cursors of reads", reads=True, weight=5)
+def _(choose):
+    """Read forward in portions of any size, between writes that they do not see."""
+    reads = {name: some_read(choose) for name in choose.some(["c"], ["c"], ["c", '"D d"'])}
+    declared = [Step(f"DECLARE {name} {choose.some('', '', 'NO SCROLL ', 'SCROLL ', 'INSENSITIVE ', 'BINARY ')}CURSOR "
+                     f"{choose.some('', '', '', 'WITHOUT HOLD ')}FOR {sql}", values) for name, (sql, values, _) in reads.items()]
+    steps = [Step("BEGIN"), *declared]
+    for _ in range(choose.number(2, 7)):
+        name = choose.some(*reads)
+        count = choose.some("", "NEXT ", "1 ", f"{choose.number(1, 9)} ", "FORWARD ", f"FORWARD {choose.number(1, 30)} ", "ALL ", "FORWARD ALL ",
+                            f"RELATIVE {choose.number(1, 3)} ")
+        if not reads[name].ordered:  # which rows are the first ones is not said
+            count = "ALL "
+        steps.append(Step(f"{choose.some('FETCH', 'FETCH', 'FETCH', 'MOVE')} {count}{choose.some('FROM ', 'IN ', '')}{name}", (), reads[name].ordered))
+        if choose.chance(0.3):
+            steps.append(choose.some(some_write, some_read, lambda _: Step("SAVEPOINT a"))(choose))
+    if Step("SAVEPOINT a") in steps and choose.chance(0.6):
+        steps += [Step("ROLLBACK TO a"), *(Step(f"FETCH ALL FROM {name}", (), read.ordered) for name, read in reads.items())]
+    steps += choose.some([], [], [Step("CLOSE c")], [Step("CLOSE ALL")], [Step("CLOSE ALL")], [Step("CLOSE c"), Step("FETCH c")], declared[-1:])
+    return [*steps, Step("ROLLBACK"), *choose.some([], [], [], [Step("FETCH c")])]
 
 
 @statement_class("reads under settings", reads=True, weight=3)

@@ -3,6 +3,7 @@
 import io
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg2
 
@@ -297,9 +298,19 @@ class World:
         return Client({"user": SUPERUSER, "password": PASSWORD, "host": first.host, "port": first.port, "dbname": TWIN,
                        "options": "-c enable_hashagg=off -c enable_hashjoin=off -c enable_nestloop=off"})
 
-    def wire(self):
+    def wire(self, **options):
         """To the parts, message by message."""
-        return Wire(self.proxy, PARTS, user=SUPERUSER)
+        return Wire(self.proxy, PARTS, user=SUPERUSER, **options)
+
+    def wire_to_whole(self, **options):
+        """By its Unix socket, where it asks for no password."""
+        first = self.servers[0]
+        return Wire(SimpleNamespace(host=str(first.folder), port=first.port), WHOLE, user=SUPERUSER, **options)
+
+    def options(self, database):
+        """A driver's, as libpq names them."""
+        return {"host": self.servers[0].host, "port": self.proxy.port if database == PARTS else self.servers[0].port,
+                "user": SUPERUSER, "password": PASSWORD, "dbname": database}
 
     def reset(self):
         back = f"TRUNCATE {', '.join(TABLES)};" + "".join(

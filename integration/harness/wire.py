@@ -212,13 +212,15 @@ class Wire:
                  timeout=10, receive_buffer=None, **parameters):
         self.timeout = timeout
         self.parameters, self.pid, self.key = {}, None, None
-        self._kept = b""
-        raw = socket.socket()
+        self._where, self._kept = where, b""
+        local = where.host.startswith("/")  # the folder of a Unix socket, as libpq has it
+        raw = socket.socket(socket.AF_UNIX if local else socket.AF_INET)
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.settimeout(timeout)
-        raw.connect((where.host, where.port))
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.connect(f"{where.host}/.s.PGSQL.{where.port}" if local else (where.host, where.port))
+        if not local:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = raw
         if tls:
             self.start_tls()
@@ -362,6 +364,12 @@ class Wire:
             if answer.type == "A":
                 return answer.notification
         raise TimeoutError("no notification")
+
+    def cancel(self):
+        """A CancelRequest for what this session runs, on a connection of its own."""
+        with Wire(self._where) as messenger:
+            messenger.send(cancel_request(self.pid, self.key))
+            messenger.until_closed()
 
     def close(self):
         """Says goodbye, as drivers do."""

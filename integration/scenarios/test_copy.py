@@ -21,7 +21,7 @@ import copying
 from copying import Copies, copy_in
 from harness import wait_until
 from harness.postgres import BIN
-from harness.wire import (Wire, bind, cancel_request, copy_data, copy_done, copy_fail, describe_portal, describe_statement,
+from harness.wire import (bind, copy_data, copy_done, copy_fail, describe_portal, describe_statement,
                           errors, execute, flush, parse, query, sync, tags, terminate, types)
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -586,17 +586,11 @@ def test_writers_of_a_reference_table_take_turns(copies):
         copy_in(one, "COPY countries FROM STDIN", b"IT\tItaly\n")
         other.send(query("COPY countries FROM STDIN"))
         assert other.silent()
-        cancel(copies, other)
+        other.cancel()
         assert errors(other.until_ready()) == ["57014"]
         one.query("ROLLBACK")
         assert count(other, "countries") == 2
     assert all(len(part) == 2 for part in copies.each("countries"))
-
-
-def cancel(copies, client):
-    with Wire(copies.proxy) as messenger:
-        messenger.send(cancel_request(client.pid, client.key))
-        messenger.until_closed()
 
 
 # --- ends that nobody wanted ---------------------------------------------------------------------
@@ -659,7 +653,7 @@ def test_cancel_of_copy_to(copies):
             cursor.execute("LOCK TABLE users")
             client.send(query("COPY users TO STDOUT"))
             assert client.silent()  # nothing is shown before all shards have it to show
-            cancel(copies, client)
+            client.cancel()
             assert errors(client.until_ready()) == ["57014"]
         locker.close()
         assert count(client, "users") == 60
@@ -670,7 +664,7 @@ def test_cancel_of_copy_from(copies):
         client.send(query(THREE))
         client.until("G")
         client.send(copy_data(lines(10)))
-        cancel(copies, client)
+        client.cancel()
         # Servers look for it between rows.
         wait_until(lambda: client.send(copy_data(lines(1000, 1000))) or not client.silent(0.1))
         client.send(copy_done())
@@ -724,20 +718,12 @@ def test_shard_dies(fragile, how):
         fragile.empty()
 
 
-def memory(proxy):
-    """Bytes that the process has in memory."""
-    for line in Path(f"/proc/{proxy.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
-
-
 def test_memory_with_a_slow_shard(fragile):
     """A shard that takes nothing stops the client, not the proxy's memory."""
     with fragile.wire(timeout=120) as client, fragile.wire() as neighbour:
         client.send(query("COPY notes FROM STDIN"))
         client.until("G")
-        before = memory(fragile.proxy)
+        before = fragile.proxy.memory()
         fragile.servers[2].pause()
         sent = 0
 
@@ -759,7 +745,7 @@ def test_memory_with_a_slow_shard(fragile):
                 return stood and sent > 0
             wait_until(stuck)
             assert sent < 60_000_000, "nothing held the client back"
-            assert memory(fragile.proxy) - before < 20_000_000
+            assert fragile.proxy.memory() - before < 20_000_000
             assert neighbour.query("SELECT 1") == [["1"]]
         finally:
             fragile.servers[2].resume()
@@ -767,17 +753,17 @@ def test_memory_with_a_slow_shard(fragile):
         client.send(copy_done())
         # All keys lack their users.
         assert errors(client.until_ready()) == ["23503"]
-        assert memory(fragile.proxy) - before < 20_000_000
+        assert fragile.proxy.memory() - before < 20_000_000
 
 
 def test_memory_with_a_client_that_waits_for_nothing(copies):
     """It sends its rows behind the statement, and a Sync only when all is said."""
     with copies.wire(timeout=60) as client:
-        before = memory(copies.proxy)
+        before = copies.proxy.memory()
         client.send(extended("COPY words FROM STDIN"))
         for start in range(0, 60_000, 1000):
             client.send(copy_data("".join(f"{n} {'x' * 990}\t{n}\n" for n in range(start, start + 1000)).encode()))
-        assert memory(copies.proxy) - before < 20_000_000
+        assert copies.proxy.memory() - before < 20_000_000
         client.send(copy_done(), sync())
         assert tags(client.until_ready()) == ["COPY 60000"]
 
@@ -787,11 +773,11 @@ def test_memory_with_a_slow_reader(copies):
         copy_in(client, "COPY words FROM STDIN",
                 *("".join(f"{n} {m}\t{n}\n" for n in range(1000)).encode() for m in range(200)))
     with copies.wire(receive_buffer=4096, timeout=60) as client:
-        before = memory(copies.proxy)
+        before = copies.proxy.memory()
         statement = "COPY (SELECT k, repeat('x', 500) FROM words) TO STDOUT"
         client.send(query(statement))
         client.until("d")
         assert client.silent(0.5) is False
-        assert memory(copies.proxy) - before < 20_000_000
+        assert copies.proxy.memory() - before < 20_000_000
         assert tags(client.until_ready()) == ["COPY 200000"]
-        assert memory(copies.proxy) - before < 20_000_000
+        assert copies.proxy.memory() - before < 20_000_000

@@ -6,13 +6,8 @@ import pytest
 
 from differential.generator import CLASSES, Case, Step, cases
 from differential.runner import Runner
-from differential.world import PARTS, World
+from differential.world import PARTS
 from harness.wire import bind, describe_portal, errors, execute, parse, query, sync, types
-
-
-@pytest.fixture(scope="module")
-def world(shards, shared_proxy):
-    return World(shards, shared_proxy)
 
 
 @pytest.fixture

@@ -5,17 +5,12 @@ import struct
 import psycopg
 import pytest
 
-from differential.world import PARTS, World
+from differential.world import PARTS
 from harness.postgres import PASSWORD, SUPERUSER
 from harness.wire import (Wire, bind, close_portal, close_statement, describe_portal, describe_statement, errors, execute, flush,
                           parse, query, rows, run, sync, tags, types)
 
 TEXT, JSON, INT8, INT4, UUID = 25, 114, 20, 23, 2950
-
-
-@pytest.fixture(scope="module")
-def world(shards, shared_proxy):
-    return World(shards, shared_proxy)
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +271,65 @@ def test_options(connect):
     assert lines[0].startswith("Index Scan using users_pkey on users")
     with pytest.raises(psycopg.errors.SyntaxError):
         connection.execute("EXPLAIN (PGSHUNT)")
+
+
+# --- ANALYZE of what the merge node runs -----------------------------------------------------------
+
+MERGED = "SELECT u.country, count(*) FROM users u JOIN posts p ON u.score = p.likes WHERE u.id > 3 GROUP BY u.country"
+
+
+def brought(connection):
+    """The rows of users and posts that the merge node needs for it."""
+    return [connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0] for what in ("users WHERE id > 3", "posts")]
+
+
+def told_rows(lines):
+    return [int(line.split("rows=")[1].split()[0]) for line in lines if "rows=" in line and "time=" in line]
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_the_merge_node_analyzed(world, connect, prepare):
+    connection = connect()
+    lines = lines_of(connection.execute(f"EXPLAIN (PGSHUNT, ANALYZE) {MERGED}", prepare=prepare))
+    assert lines[0].startswith("Route: merge node") and lines[-1].startswith("Execution Time: ")
+    for server in world.servers:
+        assert any(line.strip().startswith(f"Shard {server.name}: ") for line in lines), lines
+    merge = next(n for n, line in enumerate(lines) if line.strip().startswith("Merge: "))
+    assert sum(told_rows(lines[:merge])) == sum(brought(connection))
+    assert told_rows(lines[merge:]) == [len(connection.execute(MERGED).fetchall())], lines
+    # Nothing is left, and it may be told again.
+    assert lines_of(connection.execute(f"EXPLAIN (PGSHUNT, ANALYZE) {MERGED}"))[0] == lines[0]
+
+
+def test_the_merge_node_analyzed_as_json(world, connect):
+    connection = connect()
+    (plan,), = connection.execute(f"EXPLAIN (PGSHUNT, ANALYZE, FORMAT JSON) {MERGED}").fetchall()
+    shards = plan[0]["Shards"]
+    assert {part["Shard"] for part in shards} >= {server.name for server in world.servers}
+    assert all(part["Actual Time"] >= 0 for part in shards)
+    for table, count in zip(("users", "posts"), brought(connection)):
+        assert sum(part["Actual Rows"] for part in shards if f'"{table}"' in part["Text"]) == count
+
+
+def test_the_merge_node_analyzed_in_a_transaction(connect):
+    connection = connect()
+    with connection.transaction(force_rollback=True):
+        connection.execute("UPDATE users SET score = 3")
+        connection.execute("DELETE FROM posts WHERE likes <> 3")
+        lines = lines_of(connection.execute("EXPLAIN (PGSHUNT, ANALYZE) " + MERGED.replace("3 GROUP", "%s GROUP"), [3]))
+        merge = next(n for n, line in enumerate(lines) if line.strip().startswith("Merge: "))
+        assert sum(told_rows(lines[:merge])) == sum(brought(connection))
+        assert told_rows(lines[merge:]) == [4]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        connection.execute("EXPLAIN (PGSHUNT, ANALYZE) SELECT sum(1 / (u.score - u.score)) FROM users u JOIN posts p ON u.score = p.likes")
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_groups_analyzed(world, connect):
+    """Put together of what each shard says of its own rows."""
+    connection = connect()
+    lines = lines_of(connection.execute("EXPLAIN (PGSHUNT, ANALYZE) SELECT country, count(*) FROM users GROUP BY country"))
+    for server in world.servers:
+        assert any(line.strip().startswith(f"Shard {server.name}: ") for line in lines), lines
+    merge = next(n for n, line in enumerate(lines) if line.strip().startswith("Merge: "))
+    assert sum(told_rows(lines[:merge])) >= 4 and told_rows(lines[merge:]) == [4]

@@ -8,7 +8,6 @@ import pytest
 
 from differential.world import BUCKET, BUCKETS, PARTS, WHOLE, World
 from harness import wait_until
-from harness.postgres import PASSWORD, SUPERUSER
 
 EXTRA = """
 CREATE TYPE humour AS ENUM ('sad', 'ok', 'happy');
@@ -59,9 +58,7 @@ def world(shards, shared_proxy):
 
 
 def connection(world, database):
-    port = world.proxy.port if database == PARTS else world.servers[0].port
-    return psycopg.connect(host=world.servers[0].host, port=port, user=SUPERUSER, password=PASSWORD, dbname=database,
-                           autocommit=True)
+    return psycopg.connect(**world.options(database), autocommit=True)
 
 
 @pytest.fixture
@@ -164,21 +161,27 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.parametrize("how", ("simple", "extended", "prepared", "binary"))
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_as_on_one_server(world, both, name, how):
-    sql = STATEMENTS[name]
+WAYS = {"simple": {}, "extended": {"prepare": False, "binary": True}, "prepared": {"prepare": True},
+        "binary": {"prepare": True, "binary": True}}
+
+
+def same_each_way(world, both, name, sql, how):
     for each in both:
         each.execute("INSERT INTO counts (id, n) SELECT g, g FROM generate_series(1, 5) g ON CONFLICT DO NOTHING"
                      if "conflict" in name or name == "itself" else "SELECT 1")
-    options = {"simple": {}, "extended": {"prepare": False, "binary": True}, "prepared": {"prepare": True},
-               "binary": {"prepare": True, "binary": True}}[how]
     if how == "simple":
         # Without values psycopg asks by the simple protocol.
-        found = same(world, both, sql, tables=SHARDED, **options)
+        found = same(world, both, sql, tables=SHARDED, **WAYS[how])
     else:
-        found = same(world, both, sql.replace("%", "%%") + " ", [], tables=SHARDED, **options)
+        found = same(world, both, sql.replace("%", "%%") + " ", [], tables=SHARDED, **WAYS[how])
     assert found != "0A000", found
+    return found
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_as_on_one_server(world, both, name, how):
+    same_each_way(world, both, name, STATEMENTS[name], how)
 
 
 def test_reference_tables(world, both):
@@ -421,9 +424,136 @@ def test_explained(world, both):
 
 def test_refused(world, both):
     parts, _ = both
-    for sql in ("INSERT INTO counts (id, n) SELECT n * 2, row_number() OVER (ORDER BY n) FROM source_",
-                "INSERT INTO counts (n) SELECT n FROM source_",
+    for sql in ("INSERT INTO counts (n) SELECT n FROM source_",
                 "INSERT INTO counts (id, n) SELECT n, 1 FROM source_ ON CONFLICT (n) DO NOTHING",
                 "INSERT INTO counts (id, n) SELECT n, pg_advisory_lock(1) IS NULL FROM source_"):
         assert answer(parts, sql) in ("0A000", "23502"), sql
     contents(world, "counts")
+
+
+# --- of a SELECT that needs the merge node ---------------------------------------------------------
+
+BY_FIVE = "SELECT n % 5, count(*) FROM source_ GROUP BY 1"
+MERGED = {
+    "a join": "INSERT INTO kept (id, n, name) SELECT s.id * 10 + u.id, u.score, u.name || s.name FROM source_ s JOIN users u ON u.score = s.n",
+    "a join's rows": "INSERT INTO kept (id, n, name) SELECT s.id * 10 + u.id, u.score, s.name FROM source_ s JOIN users u ON u.score = s.n RETURNING id, n, name, made",
+    "a full join": "INSERT INTO kept (id, n, name) SELECT coalesce(s.id, 1000 + u.id), s.n, u.name FROM source_ s FULL JOIN users u ON u.score = s.n RETURNING *",
+    "a join of three": "INSERT INTO kept (id, n, name) SELECT s.id, p.likes, c.name FROM source_ s JOIN posts p ON p.likes = s.n JOIN users u ON u.small = p.likes "
+                       "JOIN countries c ON c.code = u.country",
+    "an aggregate": "INSERT INTO counts (id, n) SELECT count(*) + 1000, sum(n) FROM source_ RETURNING id, n, note",
+    "groups": "INSERT INTO counts (id, n, note) SELECT n % 7, count(*), max(name) FROM source_ GROUP BY n % 7 HAVING count(*) > 8 RETURNING *",
+    "a window": "INSERT INTO counts (id, n) SELECT n * 2, row_number() OVER (ORDER BY n DESC) FROM source_ RETURNING id, n",
+    "every type": f"INSERT INTO kept ({ALL}) SELECT id + 1000 * row_number() OVER (ORDER BY id), {ALL[4:]} FROM source_ "
+                  "RETURNING id, name, rate, at, span, words, bits, feeling::text, both_::text",
+    "distinct": "INSERT INTO counts (id, n) SELECT DISTINCT n % 10, 1 FROM source_ RETURNING id",
+    "distinct on": "INSERT INTO counts (id, n) SELECT DISTINCT ON (n % 10) n % 10, n FROM source_ ORDER BY n % 10, n DESC",
+    "a union": "INSERT INTO counts (id, n) SELECT n, 1 FROM source_ UNION SELECT id + 50, 1 FROM users",
+    "an intersection": "INSERT INTO counts (id) SELECT n FROM source_ INTERSECT SELECT score FROM users RETURNING id, n",
+    "a subquery": "INSERT INTO counts (id, n) SELECT id * 3, (SELECT count(*) FROM users u WHERE u.score = s.n) FROM source_ s",
+    "with": "WITH w AS (SELECT score, count(*) AS c FROM users GROUP BY score) INSERT INTO counts (id, n) SELECT s.id * 5, w.c FROM source_ s JOIN w ON w.score = s.n",
+    "with inside": "INSERT INTO counts (id, n) WITH w AS (SELECT score, count(*) AS c FROM users GROUP BY score) SELECT score + 20, c FROM w WHERE score IS NOT NULL",
+    "in parentheses": f"INSERT INTO counts (id, n)({BY_FIVE});",
+    "ordered and limited": "INSERT INTO counts (id, n) SELECT n % 9, count(*) FROM source_ GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 4 OFFSET 1 RETURNING id",
+    "literals": "INSERT INTO kept (id, at, feeling, words, bits, name) SELECT count(*), '2024-01-02', 'happy', '{a,NULL}', '101', NULL FROM source_ GROUP BY n % 3",
+    "assignment casts": "INSERT INTO kept (id, n, name, rate) SELECT sum(n), avg(n), max(at), sum(n) FROM source_ GROUP BY n % 4",
+    "conflicts ignored": f"INSERT INTO counts (id, n) {BY_FIVE} ON CONFLICT DO NOTHING RETURNING *",
+    "conflicts on": f"INSERT INTO counts AS c (id, n) {BY_FIVE} ON CONFLICT (id) DO UPDATE SET n = c.n + excluded.n, note = 'again' WHERE c.n > 2 RETURNING id, c.n",
+    "itself": "INSERT INTO counts SELECT id + 1000, count(*) OVER () FROM counts RETURNING id, n",
+    "no rows": f"INSERT INTO counts (id, n) {BY_FIVE} HAVING false RETURNING id, note",
+    "comments": "/* a */ INSERT INTO -- c\n counts (id, n) /* d; */ SELECT n % 5, -- e\n count(*) FROM source_ /* f */ GROUP BY 1 -- g",
+}
+MERGED_WRONG = {
+    "a conflict, twice the same row": ("INSERT INTO counts (id, n) SELECT DISTINCT n % 20, n FROM source_ ON CONFLICT (id) DO UPDATE SET n = 1", "21000"),
+    "a duplicate": ("INSERT INTO counts (id, n) SELECT DISTINCT n % 7, n FROM source_", "23505"),
+    "a null key": ("INSERT INTO counts (id, n) SELECT nullif(n % 5, 3), count(*) FROM source_ GROUP BY 1", "23502"),
+    "a failing expression": ("INSERT INTO counts (id, n) SELECT n % 5, 1 / (count(*) - 12) FROM source_ GROUP BY 1", "22012"),
+    "a wrong type": ("INSERT INTO counts (id, n) SELECT n % 5, max(name) FROM source_ GROUP BY 1 HAVING false", "42804"),
+    "too long": ("INSERT INTO kept (id, rate) SELECT n % 5, 12345678.9 * count(*) FROM source_ GROUP BY 1", "22003"),
+    "too many columns": ("INSERT INTO counts (id, n) SELECT n % 5, 1, count(*) FROM source_ GROUP BY 1", "42601"),
+    "an unknown column": ("INSERT INTO counts (id, n) SELECT nothing, count(*) FROM source_ GROUP BY 1", "42703"),
+    "an ungrouped column": ("INSERT INTO counts (id, n) SELECT n, count(*) FROM source_", "42803"),
+}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("name", MERGED)
+def test_merged(world, both, name, how):
+    tag, _, _ = same_each_way(world, both, name, MERGED[name], how)
+    assert tag.startswith("INSERT 0 ") and (tag == "INSERT 0 0") == (name == "no rows")
+
+
+@pytest.mark.parametrize("how", ("simple", "extended"))
+@pytest.mark.parametrize("name", MERGED_WRONG)
+def test_merged_with_an_error(world, both, name, how):
+    sql, code = MERGED_WRONG[name]
+    assert same_each_way(world, both, name, sql, how) == code
+    # In a transaction block it takes all back.
+    for each in both:
+        with pytest.raises(psycopg.Error) as error, each.transaction():
+            each.execute("INSERT INTO counts (id, n) VALUES (7001, 1), (7002, 2)")
+            each.execute(sql)
+        assert error.value.sqlstate == code
+    contents(world, "counts")
+
+
+def test_merged_into_other_tables(world, both):
+    for sql in ("INSERT INTO places SELECT max(name), count(*) FROM source_ GROUP BY n % 4",
+                "INSERT INTO places (code, n) SELECT 'u' || u.id, count(*) FROM users u JOIN source_ s ON u.score = s.n GROUP BY u.id RETURNING *",
+                "INSERT INTO places (code, n) SELECT code, sum(n) OVER (ORDER BY code) FROM places ON CONFLICT (code) DO UPDATE SET n = excluded.n",
+                "INSERT INTO places SELECT DISTINCT 'd' || n % 3, 1 FROM source_"):
+        assert same(world, both, sql)[0].startswith("INSERT 0 ")
+        contents(world, "places", None)
+    for sql in ("INSERT INTO notes SELECT 100 + n % 7, max(name) FROM source_ GROUP BY n % 7 RETURNING id, body",
+                "INSERT INTO notes (body, id) SELECT u.name, 200 + u.id * 10 + s.n FROM users u JOIN source_ s ON u.score = s.n",
+                "INSERT INTO notes (id) SELECT n FROM source_ UNION SELECT score FROM users WHERE score > 0 ON CONFLICT DO NOTHING RETURNING id"):
+        assert same(world, both, sql)[0].startswith("INSERT 0 ")
+        same(world, both, "SELECT * FROM notes")
+
+
+def test_merged_with_parameters(world, both):
+    for values in ([3, "a", 5], [7, None, 50]):
+        for prepare in (False, True):
+            for sql in ("INSERT INTO counts (id, n, note) SELECT n %% 6 + %s, count(*), %s FROM source_ WHERE n > %s GROUP BY 1 RETURNING *",
+                        "INSERT INTO kept (id, n, name) SELECT n * 100 + %s, rank() OVER (ORDER BY n), %s FROM source_ WHERE n > %s"):
+                found = same(world, both, sql, values, tables=("counts", "kept"), prepare=prepare)
+                assert found == "23505" or found[0].startswith("INSERT 0 ")
+
+
+def test_merged_in_a_transaction(world, both):
+    """It reads what the transaction has written, and is taken back with it."""
+    for each in both:
+        with each.transaction():
+            each.execute("INSERT INTO source_ (id, n) VALUES (500, 500), (501, 500)")
+            each.execute("INSERT INTO counts (id, n) SELECT n, count(*) FROM source_ GROUP BY n")
+            assert each.execute("SELECT n FROM counts WHERE id = 500").fetchall() == [(2,)]
+            with pytest.raises(psycopg.errors.UniqueViolation), each.transaction():
+                each.execute("INSERT INTO counts (id, n) SELECT n, rank() OVER (ORDER BY n) FROM source_")
+            each.execute("INSERT INTO kept (id, n) SELECT a.id, b.n FROM counts a JOIN counts b ON a.n = b.id")
+        with pytest.raises(ZeroDivisionError), each.transaction():
+            each.execute("INSERT INTO counts (id, n) SELECT 9000 + n % 5, count(*) FROM source_ GROUP BY 1")
+            raise ZeroDivisionError
+    for table in ("counts", "kept"):
+        contents(world, table)
+
+
+def test_merged_many_rows(world, both):
+    same(world, both, "INSERT INTO counts (id, n) SELECT g, g FROM generate_series(1, 30000) g")
+    sql = "INSERT INTO kept (id, n, name) SELECT id * 7, row_number() OVER (ORDER BY n DESC), repeat(note, 20) FROM counts RETURNING id, n"
+    assert same(world, both, sql, tables=("kept",))[0] == "INSERT 0 30000"
+
+
+def test_merged_in_one_message(world, both):
+    sql = f"INSERT INTO counts (id, n) {BY_FIVE}; INSERT INTO counts (id, n) SELECT id + 100, count(*) OVER () FROM counts; SELECT count(*), sum(id) FROM counts"
+    for each in both:
+        each.execute(sql)
+    contents(world, "counts")
+    for each in both:
+        assert answer(each, sql) == "23505"
+    contents(world, "counts")
+
+
+def test_merged_and_explained(world, both):
+    parts, _ = both
+    text = "\n".join(line for (line,) in parts.execute(f"EXPLAIN (PGSHUNT) INSERT INTO counts (id, n) {BY_FIVE}"))
+    assert "merge node" in text and "INSERT INTO counts (id, n)" in text, text
+    assert parts.execute("SELECT count(*) FROM counts").fetchone() == (0,)

@@ -6,13 +6,8 @@ import datetime
 import psycopg
 import pytest
 
-from differential.world import PARTS, World
+from differential.world import PARTS
 from harness.postgres import PASSWORD, SUPERUSER
-
-
-@pytest.fixture(scope="module")
-def world(shards, shared_proxy):
-    return World(shards, shared_proxy)
 
 
 @pytest.fixture(autouse=True)

@@ -251,6 +251,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     const OpenCursor* known = cursors_.find(portal);
     return known != nullptr && known->place != OpenCursor::Place::kServer;
   };
+  // Nothing but the Parse of the one statement that is bound now.
+  const auto only_parsed = [&] {
+    return part.way == Part::Way::kShard && !part.executes && !part.describes && bound.empty();
+  };
   // The last message of a part: a Sync or Flush right behind belongs to it.
   const auto ends_part = [&] {
     std::size_t next = at;
@@ -360,7 +364,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           if (out_of_place(route->alike)) {
             fits = place(Part::Way::kShard, home_shard());
           } else if (reads && !runs_at_once(batch.substr(at), bind->portal, transaction_.open())) {
-            if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
+            if (only_parsed()) decided = false;
             fits = place(Part::Way::kOpenPortal, std::nullopt);
           } else if (route->kind == RouteKind::kScatter || route->kind == RouteKind::kEveryShard ||
                      route->kind == RouteKind::kWriteShards ||
@@ -368,8 +372,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
                      route->kind == RouteKind::kInsertSelect ||
                      route->kind == RouteKind::kMergeNode || route->kind == RouteKind::kCursor ||
                      route->copy) {
-            // Its Parse may have come before: still nothing but this one statement.
-            if (part.way == Part::Way::kShard && !part.executes && bound.empty()) decided = false;
+            if (only_parsed()) decided = false;
             fits = place(Part::Way::kEverywhere, std::nullopt);
             if (fits) {
               part.copies = route->copy != nullptr;
@@ -446,6 +449,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           part.way = Part::Way::kPortal;
           ends_part();
           return part;
+        }
+        if (target->kind == TargetKind::kStatement) {
+          part.describes = true;
+          own_parse = kNone;  // it is asked about where it is parsed
         }
         if (target->kind == TargetKind::kPortal) {
           fits = place_portal(target->name);
@@ -547,8 +554,8 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
   const bool synced = part->synced;
   sync_behind_copy_ = part->copies_in && part->synced;
   const bool waits_for_sync = part->writes && (!part->synced || part->copies_in);
-  // Behind a Flush a portal is still there.
-  const bool keeps = part->way == Part::Way::kShard && part->flushed && part->open_portals > 0;
+  // Up to the client's Sync a portal is still there.
+  const bool keeps = part->way == Part::Way::kShard && !part->synced && part->open_portals > 0;
   if (!transaction_.open() &&
       (opens || keeps || (part->executes && (part->several_write || waits_for_sync)))) {
     transaction_.begin_implicit();

@@ -86,6 +86,7 @@ ShardedConversation::~ShardedConversation() {
   fan_out_.reset();
   copy_.reset();
   commit_.reset();
+  for (const auto& each : kept_links_) each->end_own_transaction();
   session_.state().planner = nullptr;
 }
 

@@ -488,8 +488,10 @@ void ShardedConversation::continue_fetch() {
     }
     ++fetch.rows;
     if (fetch.answer == CursorFetch::Answer::kMove) continue;
-    FrameWriter writer(out, backend::kDataRow);
-    writer.bytes(row);
+    {
+      FrameWriter writer(out, backend::kDataRow);
+      writer.bytes(row);
+    }
     if (out.size() < kFlushBytes) continue;
     session_.enqueue(out);
     out.clear();
@@ -578,10 +580,19 @@ ShardedConversation::Verdict ShardedConversation::close_all_cursors(std::string_
   });
   const std::vector<ShardId> used(shards.begin(), shards.end());
   if (!acquire(used)) return Verdict::kWait;
-  for (const ShardId shard : used) link(shard).inject("CLOSE ALL");
   for (const std::string& name : names) drop_cursor(name);
   worker_.client_out().append(preface);
-  reply("CLOSE CURSOR ALL");
+  if (used.empty()) {
+    reply("CLOSE CURSOR ALL");
+    return Verdict::kTaken;
+  }
+  session_.enqueue(worker_.client_out());
+  worker_.client_out().clear();
+  std::vector<ServerLink*> links;
+  for (const ShardId shard : used) links.push_back(&link(shard));
+  pending_reply_ = "CLOSE CURSOR ALL";
+  after_ = After::kReport;
+  begin_fan_out(std::move(links), {}, "CLOSE ALL");
   return Verdict::kTaken;
 }
 

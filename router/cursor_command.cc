@@ -102,17 +102,27 @@ bool read_fetch(Reader& reader, CursorCommand& out) {
 
 bool read_declare(Reader& reader, CursorCommand& out) {
   if (!reader.take_name(out.name)) return false;
+  bool no_scroll = false;
+  bool insensitive = false;
+  bool asensitive = false;
   while (!reader.take("cursor")) {
     if (reader.take("no")) {
       if (!reader.take("scroll")) return false;
+      no_scroll = true;
     } else if (reader.take("scroll")) {
       out.scroll = true;
     } else if (reader.take("binary")) {
       out.binary = true;
-    } else if (!reader.take("insensitive") && !reader.take("asensitive")) {
+    } else if (reader.take("insensitive")) {
+      insensitive = true;
+    } else if (reader.take("asensitive")) {
+      asensitive = true;
+    } else {
       return false;
     }
   }
+  if (out.scroll && no_scroll) out.conflict = "SCROLL and NO SCROLL";
+  if (asensitive && insensitive) out.conflict = "ASENSITIVE and INSENSITIVE";
   if (reader.take("with")) {
     out.hold = true;
     if (!reader.take("hold")) return false;

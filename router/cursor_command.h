@@ -21,6 +21,7 @@ struct CursorCommand {
   std::string name;  // folded; empty: CLOSE ALL
 
   // kDeclare
+  std::string conflict;  // options that exclude each other, "SCROLL and NO SCROLL"; empty: none
   bool binary = false;
   bool scroll = false;     // SCROLL is said
   bool hold = false;       // WITH HOLD

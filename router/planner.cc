@@ -804,6 +804,9 @@ class Planner {
   Status plan_cursor(const SqlStatement& statement) {
     const auto command = read_cursor_command(request_.text);
     if (!command) return not_understood(statement);
+    if (!command->conflict.empty()) {
+      return Error{Sqlstate("42P11"), "cannot specify both " + command->conflict, {}};
+    }
     return plan_inside(request_.text.substr(command->select), "a cursor", RouteKind::kCursor);
   }
 

@@ -133,7 +133,8 @@ def test_neither_word(twice, sql, ordered, way):
 def test_extended(twice, sql, ordered, binary):
     """Every statement parsed, described, bound, described and executed, as drivers do."""
     twice.ask(query("BEGIN"))
-    for statement in (f"DECLARE c CURSOR FOR {sql}", "FETCH 3 FROM c", "MOVE 2 c", "FETCH NEXT c", "FETCH FORWARD ALL c", "CLOSE c", "FETCH c"):
+    passed = ["MOVE 2 c"] if ordered else []
+    for statement in (f"DECLARE c CURSOR FOR {sql}", "FETCH 3 FROM c", *passed, "FETCH NEXT c", "FETCH FORWARD ALL c", "CLOSE c", "FETCH c"):
         twice.ask(parse("", statement), describe_statement(), bind(results=[int(binary)]), describe_portal(), execute(), sync(), ordered=ordered)
     twice.settle()
     twice.ask(query("ROLLBACK"))
@@ -234,7 +235,6 @@ WRONG = {
     "both words": (["BEGIN", "DECLARE c SCROLL NO SCROLL CURSOR FOR SELECT id FROM users"], None),
     "both sensitivities": (["BEGIN", "DECLARE c INSENSITIVE ASENSITIVE CURSOR FOR SELECT id FROM users"], None),
     "no select": (["BEGIN", "DECLARE c CURSOR FOR DELETE FROM users RETURNING id"], "42601"),
-    "into": (["BEGIN", "DECLARE c CURSOR FOR SELECT id INTO made FROM users"], None),
     "FETCH of a count that is none": (["BEGIN", ORDERED, "FETCH x y z c"], "42601"),
     "a count that is too large": (["BEGIN", ORDERED, "FETCH 99999999999 c"], "42601"),
     "no name": (["BEGIN", "FETCH 3"], "42601"),
@@ -398,7 +398,7 @@ def test_hold_ends(twice, end):
     twice.say(end, "BEGIN", f"DECLARE c CURSOR WITH HOLD FOR {SELECTS['ordered'].sql}", "FETCH 2 c", "COMMIT", "FETCH 2 c", "CLOSE c")
 
 
-@pytest.mark.parametrize("sql", ["SELECT id, 100 / (id - 13) FROM users ORDER BY id",
+@pytest.mark.parametrize("sql", ["SELECT u.id, 100 / (u.id - 12) FROM users u JOIN posts p ON u.score = p.likes WHERE u.id < 20 ORDER BY u.id, p.id",
                                  "SELECT u.id, 100 / (u.id - 13) FROM users u JOIN posts p ON u.score = p.likes ORDER BY u.id DESC, p.id"])
 @pytest.mark.usefixtures("restored")
 def test_hold_that_fails_with_its_rows(twice, sql):

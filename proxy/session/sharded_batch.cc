@@ -290,6 +290,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
+        } else if (closes_all(**statement)) {
+          fits = place(Part::Way::kCursor, std::nullopt);
         } else if (const OpenCursor* cursor = cursor_of(**statement)) {
           fits = place_cursor(*cursor, **statement);
         } else if (const auto home = home_of(*statement)) {
@@ -317,6 +319,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         const OpenCursor* named = cursor_of(*statement);
         if (is_control(statement->effect.verb)) {
           fits = place(Part::Way::kControl, std::nullopt);
+        } else if (closes_all(*statement)) {
+          if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
+          fits = place(Part::Way::kCursor, std::nullopt);
         } else if (named != nullptr) {
           if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
           fits = place_cursor(*named, *statement);
@@ -327,10 +332,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           fits = place(Part::Way::kShard, home_shard());
           part.moves_names |= fits && (effect.name == "search_path" ||
                                        is_hint_setting(effect.name) || router_session().hint);
-        } else if (statement->effect.verb == Verb::kDeclare &&
-                   !free_cursor_name(statement->effect.name)) {
-          return fails(free_cursor_name(statement->effect.name).error(),
-                       own_parse != kNone ? own_parse : begin);
+        } else if (is_taken_cursor(*statement)) {
+          if (only_parsed()) decided = false;
+          fits = place(Part::Way::kEverywhere, std::nullopt);
         } else if (statement->explain) {
           // Servers check and describe it. Where what it explains goes is asked when it is
           // executed.
@@ -358,6 +362,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
                           "shards by the extended protocol",
                           "Send it as a simple query."},
                          own_parse != kNone ? own_parse : begin);
+          }
+          if (route->kind == RouteKind::kHomeShard && !cursors_.empty()) {
+            const Status shown = check_view_of_cursors(statement->text);
+            if (!shown) return fails(shown.error(), own_parse != kNone ? own_parse : begin);
           }
           const bool reads =
               route->kind == RouteKind::kScatter || route->kind == RouteKind::kMergeNode;
@@ -392,7 +400,12 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         if (fits && (elsewhere || cursors_.find(bind->portal) == nullptr ||
                      cursors_.find(bind->portal)->server != part.shard)) {
           const Status free = free_cursor_name(bind->portal);
-          if (!free) return fails(free.error(), own_parse != kNone ? own_parse : begin);
+          if (!free && bound.empty()) {
+            // What goes before it is only its Parse.
+            part.way = Part::Way::kShard;
+            part.shard.reset();
+          }
+          if (!free) return fails(free.error(), begin);
         }
         if (fits && part.way == Part::Way::kOpenPortal) {
           ends_part();
@@ -770,6 +783,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     }
   }
   if (!bind || !prepared) return refuse({sqlstate::kProtocolViolation, "nothing was bound", {}});
+  if (is_taken_cursor(*prepared)) return part_of_declare(*bind, *prepared, messages, plan);
   const auto route = route_bind(*bind, *prepared);
   if (!route) return refuse(route.error());
   if (route->kind == RouteKind::kLookup) return look_up_keys(route->lookups);

@@ -307,6 +307,10 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   if (route->kind == RouteKind::kMoveRows) return move_rows(*route, route->sql);
   if (route->kind == RouteKind::kInsertSelect) return insert_selected(*route, statement.effects);
   if (route->kind == RouteKind::kMergeNode) return select_at_merge_node(*route, statement.effects);
+  if (route->kind == RouteKind::kHomeShard && !cursors_.empty()) {
+    const Status shown = check_view_of_cursors(statement.text);
+    if (!shown) return refuse(shown.error());
+  }
   const ShardId shard = shard_of(*route, statement.effects);
   const bool writes = route->writes;
   const bool declares = statement.verb == Verb::kDeclare;

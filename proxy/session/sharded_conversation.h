@@ -277,6 +277,7 @@ class ShardedConversation final : public Conversation,
   void cursors_held(const std::string& complaint);
   Result<Route> route_inside(std::string_view query, const BindView* bind,
                              const Statement* prepared);
+  static Status check_no_parameters(std::string_view query);
   Status may_declare(const CursorCommand& command);
   Status free_cursor_name(std::string_view name);
   std::string next_cursor_name();
@@ -291,6 +292,9 @@ class ShardedConversation final : public Conversation,
   void cursor_is_open();
   void note_declared(std::string_view text, ShardId server);
   OpenCursor* cursor_of(const Statement& statement);
+  Status check_view_of_cursors(std::string_view text);
+  bool closes_all(const Statement& statement) const;
+  bool is_taken_cursor(const Statement& statement);
   std::optional<Verdict> serve_cursor_command(const FrameHeader& header, std::string_view frame,
                                               const StatementEffects& statement);
   Verdict run_cursor_command(const CursorCommand& command, std::string_view preface,

@@ -43,6 +43,7 @@ ShardedConversation::Verdict ShardedConversation::copy_query(const Route& route,
   }
   plan.result_formats = binary ? std::string("\0\1\0\1", 4) : std::string(2, '\0');
   const std::string query(query_of_copy(sql));
+  if (const Status good = check_no_parameters(query); !good) return refuse(good.error());
   const auto inside = route_inside(query, nullptr, nullptr);
   if (!inside) return refuse(inside.error());
   if (inside->kind == RouteKind::kLookup) return look_up_keys(inside->lookups);

@@ -15,6 +15,7 @@
 #include "proxy/worker.h"
 #include "router/cursor_command.h"
 #include "router/insert_select.h"
+#include "router/sql_lexer.h"
 #include "router/sql_text.h"
 #include "router/statement_plan.h"
 
@@ -30,6 +31,14 @@ Error no_block_error() {
 Error only_forward_error() {
   return {sqlstate::kObjectNotInPrerequisiteState, "cursor can only scan forward",
           "Declare it with SCROLL option to enable backward scan."};
+}
+
+bool mentions_word(std::string_view text, std::string_view word) {
+  SqlLexer lexer(text);
+  for (SqlToken token; lexer.next(token);) {
+    if (is_name(token.kind) && lexer.text(token).find(word) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 // Rows to pass over and rows to return. An Error: it would have to go back.
@@ -156,6 +165,16 @@ Result<Route> ShardedConversation::route_inside(std::string_view query, const Bi
   return route;
 }
 
+// In a simple query there are none.
+Status ShardedConversation::check_no_parameters(std::string_view query) {
+  const std::vector<std::size_t> uses = uses_of_parameters(query);
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    if (uses[i] == 0) continue;
+    return Error{Sqlstate("42P02"), "there is no parameter $" + std::to_string(i + 1), {}};
+  }
+  return Ok{};
+}
+
 Status ShardedConversation::may_declare(const CursorCommand& command) {
   if (!command.hold && (!transaction_.open() || (transaction_.implicit() && !script_))) {
     return no_block_error();
@@ -175,8 +194,13 @@ ShardedConversation::Verdict ShardedConversation::declare_cursor(std::string_vie
                                                                  const Statement* prepared,
                                                                  std::string_view preface) {
   const auto command = read_cursor_command(text);
-  if (const Status may = may_declare(*command); !may) return refuse(may.error());
   const std::string query(text.substr(command->select));
+  Status may = may_declare(*command);
+  if (may && bind == nullptr) may = check_no_parameters(query);
+  if (!may) {
+    worker_.client_out().append(preface);
+    return refuse(may.error());
+  }
   Statement inside;
   inside.text = query;
   if (prepared != nullptr) inside.types = prepared->types;
@@ -366,6 +390,32 @@ OpenCursor* ShardedConversation::cursor_of(const Statement& statement) {
   const auto command = read_cursor_command(statement.text);
   if (!command || command->kind == CursorCommand::Kind::kDeclare) return nullptr;
   return cursors_.find(command->name);
+}
+
+// A DECLARE of a name that is taken.
+bool ShardedConversation::is_taken_cursor(const Statement& statement) {
+  if (cursors_.empty() || statement.effect.verb != Verb::kDeclare) return false;
+  const auto command = read_cursor_command(statement.text);
+  return command && cursors_.find(command->name) != nullptr;
+}
+
+bool ShardedConversation::closes_all(const Statement& statement) const {
+  if (cursors_.empty() || statement.effect.verb != Verb::kClose) return false;
+  const auto command = read_cursor_command(statement.text);
+  return command && command->name.empty();
+}
+
+// The view pg_cursors is the home shard's: what it says would not be all.
+Status ShardedConversation::check_view_of_cursors(std::string_view text) {
+  bool elsewhere = false;
+  cursors_.for_each([&](const std::string& name, const OpenCursor& cursor) {
+    const bool home = cursor.place == OpenCursor::Place::kServer && cursor.server == home_shard();
+    elsewhere |= !home && cursor.place != OpenCursor::Place::kRead && !name.empty();
+  });
+  if (!elsewhere || !mentions_word(text, "pg_cursors")) return Ok{};
+  return Error{sqlstate::kFeatureNotSupported,
+               "pg_cursors does not show the cursors of a sharded session that are on other shards",
+               "Close them first."};
 }
 
 // Nothing: it is not about a cursor that is open.

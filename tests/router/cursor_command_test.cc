@@ -18,6 +18,7 @@ std::string read(const std::string& text) {
       if (command->binary) out += " binary";
       if (command->scroll) out += " scroll";
       if (command->hold) out += " hold";
+      if (!command->conflict.empty()) out += " (" + command->conflict + ")";
       return out + ": " + text.substr(command->select);
     case CursorCommand::Kind::kClose:
       return command->name.empty() ? "close all" : "close " + command->name;
@@ -89,6 +90,8 @@ TEST(CursorCommand, Declare) {
   EXPECT_EQ(read("declare C no scroll cursor with hold for TABLE t"), "declare c hold: TABLE t");
   EXPECT_EQ(read("DECLARE c BINARY INSENSITIVE SCROLL CURSOR WITHOUT HOLD FOR VALUES (1)"),
             "declare c binary scroll: VALUES (1)");
+  EXPECT_EQ(read("DECLARE c SCROLL NO SCROLL CURSOR FOR SELECT 1"),
+            "declare c scroll (SCROLL and NO SCROLL): SELECT 1");
   EXPECT_EQ(read("DECLARE cursor CURSOR FOR SELECT 'for'"), "declare cursor: SELECT 'for'");
   EXPECT_EQ(read("DECLARE c ASENSITIVE CURSOR FOR WITH a AS (SELECT 1) SELECT * FROM a"),
             "declare c: WITH a AS (SELECT 1) SELECT * FROM a");

@@ -1,5 +1,7 @@
 #include "protocol/copy_writer.h"
 
+#include <utility>
+
 #include "protocol/backend.h"
 #include "protocol/byte_reader.h"
 #include "protocol/frame_writer.h"
@@ -40,8 +42,7 @@ void CopyWriter::start(std::string& out) {
     for (std::size_t i = 0; i < columns_.size(); ++i) writer.be16(binary ? 1 : 0);
   }
   if (binary) {
-    FrameWriter writer(out, backend::kCopyData);
-    writer.bytes(kSignature);
+    unsent_ = kSignature;
   } else if (options_.header) {
     std::string line;
     for (const std::string& column : columns_) {
@@ -60,8 +61,10 @@ void CopyWriter::start(std::string& out) {
 Status CopyWriter::row(std::string_view body, std::string& out) {
   const Error malformed{sqlstate::kProtocolViolation, "a server sent a malformed row", {}};
   FrameWriter writer(out, backend::kCopyData);
-  if (options_.format == CopyFormat::kBinary)
+  if (options_.format == CopyFormat::kBinary) {
+    writer.bytes(std::exchange(unsent_, {}));
     writer.be16(static_cast<std::uint16_t>(columns_.size()));
+  }
   if (body.size() < 2 || load_be16(body.data()) < columns_.size()) return malformed;
   std::string_view rest = body.substr(2);
   for (std::size_t i = 0; i < columns_.size(); ++i) {
@@ -92,6 +95,7 @@ Status CopyWriter::row(std::string_view body, std::string& out) {
 void CopyWriter::finish(std::string& out) const {
   if (options_.format == CopyFormat::kBinary) {
     FrameWriter writer(out, backend::kCopyData);
+    writer.bytes(unsent_);
     writer.be16(0xFFFF);
   }
   FrameWriter writer(out, backend::kCopyDone);

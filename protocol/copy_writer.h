@@ -37,6 +37,8 @@ class CopyWriter {
   CopyOptions options_;
   std::vector<std::string> columns_;
   std::vector<bool> quoted_;
+  // Binary: the signature, which PostgreSQL sends with the first row, or with the end.
+  std::string_view unsent_;
 };
 
 }  // namespace pgshunt

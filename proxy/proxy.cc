@@ -387,7 +387,9 @@ Result<std::string> Proxy::try_reload() {
   const ConfigResult loaded = load_config(running->config->file);
   if (!loaded.config) {
     std::string text;
-    for (const ConfigIssue& issue : loaded.issues) text += issue.to_string() + "\n";
+    for (const ConfigIssue& issue : loaded.issues) {
+      text += (text.empty() ? "" : "\n") + issue.to_string();
+    }
     return Error{sqlstate::kConfigFileError, text, "The running configuration stays in force."};
   }
   const std::shared_ptr<const Config> config = reloaded_config(*running->config, *loaded.config);

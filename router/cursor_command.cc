@@ -53,8 +53,8 @@ class Reader {
   bool more_ = false;
 };
 
-// What may stand between FETCH and the cursor's name, from the longest on: a word that begins it
-// may be the name itself.
+// What may stand between FETCH and the cursor's name, if anything does: not for names like its
+// words. False: it is begun and lacks its number.
 bool read_direction(Reader& reader, CursorCommand& out) {
   using Way = CursorCommand::Way;
   if (reader.take_number(out.count)) return true;
@@ -85,9 +85,8 @@ bool read_direction(Reader& reader, CursorCommand& out) {
     } else {
       reader.take_number(out.count);
     }
-    return true;
   }
-  return false;
+  return true;
 }
 
 bool read_fetch(Reader& reader, CursorCommand& out) {
@@ -95,7 +94,7 @@ bool read_fetch(Reader& reader, CursorCommand& out) {
   Reader name_only = reader;
   if (name_only.take_name(out.name) && name_only.at_end()) return true;
   out.name.clear();
-  read_direction(reader, out);
+  if (!read_direction(reader, out)) return false;
   if (!reader.take("from")) reader.take("in");
   return reader.take_name(out.name) && reader.at_end();
 }

@@ -242,6 +242,17 @@ class Check {
   const Mentions mentions_;
 };
 
+// No shard has the table: they are alike in that, and say so themselves (42P01).
+bool is_nowhere(const Topology& topology, const Drift& drift) {
+  if (drift.effect != DriftEffect::kScatter) return false;
+  const auto shards =
+      std::count_if(topology.drift.begin(), topology.drift.end(), [&](const Drift& other) {
+        return other.effect == drift.effect && other.name == drift.name &&
+               other.schema == drift.schema && other.difference == drift.difference;
+      });
+  return static_cast<std::size_t>(shards) == topology.shards.size();
+}
+
 }  // namespace
 
 std::string drift_object(const Drift& drift) {
@@ -294,7 +305,7 @@ Status check_drift(const Topology& topology, const SqlStatement& statement,
     const bool of_table =
         drift.effect == DriftEffect::kEverything || drift.effect == DriftEffect::kScatter;
     if (statement.kind == StatementKind::kDefinition && of_table) continue;
-    if (!check.concerns(drift)) continue;
+    if (!check.concerns(drift) || is_nowhere(topology, drift)) continue;
     return refusal("the shards differ: " + drift_object(drift) + " on shard \"" +
                        topology.shards[drift.shard].name + "\" " + drift.difference,
                    "Make the shards alike, then REFRESH CATALOG on the admin console. SHOW DRIFT "

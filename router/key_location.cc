@@ -78,7 +78,8 @@ bool takes_new_keys(const Keyspace& keyspace) {
 Error refuses_new_keys(const Keyspace& keyspace) {
   return {sqlstate::kCheckViolation,
           "directory keyspace \"" + keyspace.name + "\" has no such key, and refuses new ones",
-          "Give the key a shard first, or set the keyspace's new_keys in the configuration."};
+          "Give the key a shard first (shuntctl directory set or import), or set the keyspace's "
+          "new_keys in the configuration."};
 }
 
 Result<std::string> parse_key(ShardKeyType type, std::string_view text) {

@@ -713,7 +713,7 @@ class Planner {
     plan_.writes &= statement.analyze;
     if (!plan_.several_shards()) return Ok{};
     return refusal("EXPLAIN of a statement that runs on several shards is not supported",
-                   "Give the shard key, or connect to a shard and run it there.");
+                   "Use EXPLAIN (PGSHUNT), or give the shard key.");
   }
 
   Status plan_copy(const SqlStatement& statement) {

@@ -143,8 +143,10 @@ Result<ResolvedTable> resolve_table(const Topology& topology, const SearchPath* 
     if (topology.is_opaque(name.schema, name.name)) return opaque(shown);
     return ResolvedTable{TableClass::kUnsharded, nullptr, *topology.default_home, nullptr};
   }
-  return Error{sqlstate::kUndefinedTable, "table \"" + shown + "\" is not declared to the proxy",
-               "Declare it as sharded, reference or unsharded in the configuration."};
+  return Error{
+      sqlstate::kUndefinedTable, "table \"" + shown + "\" is not declared to the proxy",
+      "Declare it as sharded, reference or unsharded in the configuration, or its schema in a "
+      "keyspace of schemas."};
 }
 
 Status check_write_target(const ResolvedTable& table, const TableName& name) {

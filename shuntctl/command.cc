@@ -78,7 +78,7 @@ std::string Arguments::get(const std::string& name, const std::string& fallback)
 int report(const Error& error, Streams& io) {
   io.err << "shuntctl: " << error.message << "\n";
   if (!error.hint.empty()) io.err << error.hint << "\n";
-  return kFailed;
+  return error.code == sqlstate::kSyntaxError ? kUsage : kFailed;
 }
 
 int dispatch(std::span<const CommandGroup> groups, std::span<const std::string_view> words,

@@ -62,7 +62,8 @@ int dispatch(std::span<const CommandGroup> groups, std::span<const std::string_v
 
 CommandGroup directory_commands();
 
-// Prints an Error the way all commands do, and returns kFailed.
+// Prints an Error the way all commands do. Returns kUsage for a syntax error, which only the
+// command line has, kFailed for others.
 int report(const Error& error, Streams& io);
 
 }  // namespace pgshunt::shuntctl

@@ -27,7 +27,12 @@ Result<std::unique_ptr<Directory>> open(const Arguments& arguments, DirectoryMod
   return Directory::open(arguments.get("--directory"), mode);
 }
 
-Error wrong(std::string message) { return {sqlstate::kSyntaxError, std::move(message), {}}; }
+Error wrong(std::string message) {
+  return {sqlstate::kInvalidParameterValue, std::move(message), {}};
+}
+
+// The command line cannot be read, whatever the directory has: report() says so by its exit code.
+Error misused(std::string message) { return {sqlstate::kSyntaxError, std::move(message), {}}; }
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
@@ -66,7 +71,7 @@ Result<Policy> read_policy(const std::string& text, FindShard find_shard) {
   const auto named = new_key_policy_named(parts[0]);
   const std::size_t wanted = named == NewKeyPolicy::kFixed ? 2 : 1;
   if (!named || parts.size() != wanted) {
-    return wrong("\"" + text + "\" is none of hash, least-loaded, fixed=<shard>, refuse");
+    return misused("\"" + text + "\" is none of hash, least-loaded, fixed=<shard>, refuse");
   }
   Policy out{*named};
   if (wanted == 1) return out;
@@ -80,14 +85,14 @@ Result<map_change::AddKeyspace> read_keyspace(const std::string& text,
                                               const std::vector<std::string>& names) {
   const auto parts = split(text, ':');
   if (parts.size() < 2 || parts.size() > 4) {
-    return wrong("a keyspace is written name:type[:kind[:policy]], not " + text);
+    return misused("a keyspace is written name:type[:kind[:policy]], not " + text);
   }
   const auto type = key_type_named(parts[1]);
-  if (!type) return wrong("\"" + parts[1] + "\" is no type a key can have");
+  if (!type) return misused("\"" + parts[1] + "\" is no type a key can have");
   map_change::AddKeyspace keyspace{parts[0], *type, KeyspaceKind::kDirectory};
   if (parts.size() > 2) {
     const auto kind = keyspace_kind_named(parts[2]);
-    if (!kind) return wrong("\"" + parts[2] + "\" is none of hash, range, list, directory");
+    if (!kind) return misused("\"" + parts[2] + "\" is none of hash, range, list, directory");
     keyspace.kind = *kind;
   }
   if (parts.size() > 3) {
@@ -105,7 +110,7 @@ Result<map_change::AddKeyspace> read_keyspace(const std::string& text,
 
 int init(const Arguments& arguments, Streams& io) {
   const auto& shards = arguments.options.find("--shard");
-  if (shards == arguments.options.end()) return report(wrong("name a --shard at least"), io);
+  if (shards == arguments.options.end()) return report(misused("name a --shard at least"), io);
   MapChange change;
   for (const std::string& name : shards->second) change.push_back(map_change::AddShard{name});
   const auto keyspaces = arguments.options.find("--keyspace");
@@ -244,7 +249,7 @@ int list(const Arguments& arguments, Streams& io) {
   const std::string limit_text = arguments.get("--limit", "100");
   if (limit_text.empty() || limit_text.size() > 18 ||
       limit_text.find_first_not_of("0123456789") != std::string::npos) {
-    return report(wrong("--limit takes a number"), io);
+    return report(misused("--limit takes a number"), io);
   }
   const long limit = std::stol(limit_text);
   Table table({"key", "shard"});
@@ -277,7 +282,7 @@ Result<KeyFileFormat> format_of(const Arguments& arguments, const std::string& f
   if (format == "ndjson" || (format.empty() && file.ends_with(".ndjson"))) {
     return KeyFileFormat::kNdjson;
   }
-  return wrong("say --format csv or --format ndjson");
+  return misused("say --format csv or --format ndjson");
 }
 
 int import(const Arguments& arguments, Streams& io) {
@@ -341,6 +346,13 @@ int export_to(const Arguments& arguments, Streams& io) {
   return kDone;
 }
 
+// As "directory policy" takes it.
+std::string policy_text(const ShardMap& map, const KeyspaceRecord& keyspace) {
+  std::string out(name_of(keyspace.policy));
+  if (keyspace.policy == NewKeyPolicy::kFixed) out += "=" + shard_name(map, keyspace.fixed_shard);
+  return out;
+}
+
 int stats(const Arguments& arguments, Streams& io) {
   const auto directory = open(arguments, DirectoryMode::kReadOnly);
   if (!directory) return report(directory.error(), io);
@@ -355,12 +367,12 @@ int stats(const Arguments& arguments, Streams& io) {
       const std::uint64_t keys = count == stats.keys.end() ? 0 : count->second;
       shards[shard.name] = keys;
       table.add({keyspace.name, std::string(name_of(keyspace.key_type)),
-                 std::string(name_of(keyspace.kind)), std::string(name_of(keyspace.policy)),
-                 shard.name, std::to_string(keys)});
+                 std::string(name_of(keyspace.kind)), policy_text(*map, keyspace), shard.name,
+                 std::to_string(keys)});
     }
     keyspaces[keyspace.name] = {{"type", name_of(keyspace.key_type)},
                                 {"kind", name_of(keyspace.kind)},
-                                {"policy", name_of(keyspace.policy)},
+                                {"policy", policy_text(*map, keyspace)},
                                 {"keys", shards}};
   }
   if (arguments.json) {

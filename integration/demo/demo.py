@@ -45,6 +45,14 @@ def state_folder():
     return folder
 
 
+def port_from(variable, default, count=1):
+    """The first of `count` ports."""
+    value = os.environ.get(variable, str(default))
+    if not value.isdecimal() or not 0 < int(value) <= 65536 - count:
+        sys.exit(f"{variable} is {value!r}, expected a port from 1 to {65536 - count}")
+    return int(value)
+
+
 def reachable(folder):
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     account = server_account()
@@ -74,8 +82,8 @@ class Demo:
         self.last_port, made_at = 6432, 64321
         if self.ports.exists():
             self.last_port, made_at = map(int, self.ports.read_text().split())
-        self.port = int(os.environ.get("PGSHUNT_PORT", self.last_port))
-        self.first_server_port = int(os.environ.get("PGSHUNT_DEMO_PORTS", made_at))
+        self.port = port_from("PGSHUNT_PORT", self.last_port)
+        self.first_server_port = port_from("PGSHUNT_DEMO_PORTS", made_at, len(SERVERS))
         if self.complete.exists() and self.ports.exists() and self.first_server_port != made_at:
             sys.exit(f"the servers in {self.folder} were made for the ports from {made_at} on; unset "
                      "PGSHUNT_DEMO_PORTS, or set PGSHUNT_STATE to another folder for new ones")

@@ -476,6 +476,7 @@ def test_reload_applies_what_it_can_and_names_the_rest(proxy, console, app_postg
     proxy.file.write_text("nonsense = 1\n")
     error = console.error("RELOAD")
     assert error.pgcode == "F0000" and "nonsense" in str(error)
+    assert error.diag.message_primary == error.diag.message_primary.strip()
     assert console.one("SHOW DATABASES", name="app")["pool_size"] == 5
 
 

@@ -262,7 +262,10 @@ def test_missing_tables_are_made_through_the_proxy(world):
     on(world.servers[0], "DROP TABLE items, kinds")
     on(world.servers[1], "DROP TABLE items, kinds")
     assert {what for what, _, _ in world.refresh()} >= {"table public.items", "table public.kinds"}
-    world.refused("SELECT name FROM items")
+    for sql in ("SELECT name FROM items", "SELECT * FROM items ORDER BY name", "SELECT count(*) FROM items",
+                "SELECT * FROM kinds", "DELETE FROM items", "UPDATE kinds SET name = 'x'"):
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            world.run(sql)
     world.run(TABLES)
     alike(world)  # what others do is seen a moment later
     assert world.run(f"INSERT INTO items (id) VALUES ({world.low[0]}), ({world.high[0]})") == 2

@@ -143,6 +143,8 @@ def test_ports_are_remembered_and_pgshunt_can_move(demo):
     assert demo("psql", "-At", "-c", "SELECT 1", **unset).strip() == "1"
     elsewhere = str(five_free_ports())
     assert "were made for the ports from" in demo("start", status=1, PGSHUNT_DEMO_PORTS=elsewhere)
+    for variable, value in (("PGSHUNT_PORT", "0"), ("PGSHUNT_PORT", "x"), ("PGSHUNT_DEMO_PORTS", "65532")):
+        assert demo("status", status=1, **{variable: value}).startswith(f"{variable} is '{value}', expected a port")
     demo("status")
 
 

@@ -236,7 +236,8 @@ void read_values(TableReader& table, const DatabaseConfig& database, KeyspaceCon
           "has no values, expected the like of {values = [\"de\", \"at\"], shard = "
           "\"eu\"}");
     } else if (values == nullptr || values->empty()) {
-      element.error("values", describe_value(entry->value) + ", expected a list of keys");
+      element.error("values", (values ? "is empty" : describe_value(entry->value)) +
+                                  ", expected a list of keys");
     } else {
       for (const TomlValue& value : *values) read_value_of(element, value, shard);
     }

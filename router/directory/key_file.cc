@@ -14,6 +14,8 @@ namespace pgshunt {
 namespace {
 
 constexpr std::uint64_t kProgressStep = 65536;
+// What some programs, spreadsheets among them, begin a file of UTF-8 with.
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 Error at_line(std::uint64_t line, std::string message) {
   return {sqlstate::kInvalidTextRepresentation,
@@ -51,6 +53,9 @@ class RowReader {
     if (!std::getline(in_, line_)) return false;
     ++line_number_;
     bytes_ += line_.size() + 1;
+    if (line_number_ == 1 && line_.starts_with(kByteOrderMark)) {
+      line_.erase(0, kByteOrderMark.size());
+    }
     if (line_.ends_with('\r')) line_.pop_back();
     return true;
   }

@@ -72,6 +72,14 @@ TEST(CopyWriter, Binary) {
   const std::string signature("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", 19);
   EXPECT_EQ(copied({options, {"a", "b"}}, {{"x", std::nullopt}}),
             signature + std::string("\0\2\0\0\0\1x\xff\xff\xff\xff", 11) + "\xff\xff");
+  // The signature has no message of its own.
+  std::string messages;
+  CopyWriter empty(options, {"a"});
+  empty.start(messages);
+  const std::size_t response = messages.size();
+  empty.finish(messages);
+  EXPECT_EQ(messages.substr(response),
+            std::string("d\0\0\0\x19", 5) + signature + "\xff\xff" + std::string("c\0\0\0\4", 5));
 }
 
 TEST(CopyWriter, HiddenColumnsAreLeftOut) {

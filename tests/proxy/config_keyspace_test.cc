@@ -203,6 +203,8 @@ TEST(ConfigKeyspace, ListsOverridesDirectoriesAndSchemas) {
             "\"eu\"}");
   EXPECT_EQ(list("values = [{values = 5, shard = \"s1\"}]"),
             ".values[0].values: is 5, expected a list of keys");
+  EXPECT_EQ(list("values = [{values = [], shard = \"s1\"}]"),
+            ".values[0].values: is empty, expected a list of keys");
   EXPECT_EQ(list("values = [{values = [5], shard = \"s1\"}], default_shard = \"s3\""),
             ".default_shard: is \"s3\", which is no shard, expected \"s1\" or \"s2\"");
   const auto overrides = [](const std::string& entries) {

@@ -199,6 +199,23 @@ TEST(CatalogComparison, EveryInjuryIsFoundAndNamed) {
   }
 }
 
+TEST(CatalogComparison, ATableThatNoShardHasIsTheirsToMiss) {
+  TopologyBuilder builder;
+  declare(builder);
+  ShardCatalog empty = sample();
+  empty.tables.clear();
+  const ShardCatalog* const catalogs[] = {&empty, &empty};
+  describe_catalogs(builder, catalogs);
+  const auto topology = builder.build(1);
+  ASSERT_TRUE(topology);
+  EXPECT_EQ((*topology)->drift.size(), 4u);
+  Router router(*topology);
+  const auto route = router.route("SELECT id FROM users");
+  ASSERT_TRUE(route) << route.error().message;
+  EXPECT_EQ(route->shards.size(), 2u);
+  EXPECT_TRUE(router.route("SELECT code FROM kinds"));
+}
+
 TEST(CatalogComparison, AnUnknownShardIsNotCompared) {
   TopologyBuilder builder;
   declare(builder);

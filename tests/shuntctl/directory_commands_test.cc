@@ -62,11 +62,11 @@ TEST_F(DirectoryCommands, ThePolicyForNewKeysCanBeChanged) {
   };
   EXPECT_EQ(policy(), "least-loaded");
   EXPECT_EQ(on("policy", {"users", "fixed=s2"}), kDone) << err_.str();
-  EXPECT_EQ(policy(), "fixed");
+  EXPECT_EQ(policy(), "fixed=s2");
   EXPECT_EQ(on("policy", {"users", "fixed=s3"}), kFailed);
   EXPECT_NE(err_.str().find("there is no shard \"s3\""), std::string::npos);
-  EXPECT_EQ(on("policy", {"users", "refuse=s1"}), kFailed);
-  EXPECT_EQ(policy(), "fixed");
+  EXPECT_EQ(on("policy", {"users", "refuse=s1"}), kUsage);
+  EXPECT_EQ(policy(), "fixed=s2");
   EXPECT_EQ(on("policy", {"users", "refuse"}), kDone);
   EXPECT_EQ(policy(), "refuse");
 }
@@ -107,6 +107,10 @@ TEST_F(DirectoryCommands, ImportsWhatItExports) {
                                         "{\"key\":7,\"shard\":\"s1\"}\n"
                                         "{\"key\":\"8\",\"shard\":\"s2\"}\n")}),
             kDone);
+  // As spreadsheets write it.
+  ASSERT_EQ(on("import", {"users", file("bom.csv", "\xEF\xBB\xBFkey,shard\r\n8,s2\r\n")}), kDone)
+      << err_.str();
+  EXPECT_EQ(out_.str(), "1 rows, 0 keys added\n");
   EXPECT_EQ(on("stats", {"--json"}), kDone);
   EXPECT_EQ(nlohmann::json::parse(out_.str())["keyspaces"]["users"]["keys"]["s1"], 1);
   EXPECT_EQ(on("verify", {}), kDone);
@@ -159,9 +163,12 @@ TEST_F(DirectoryCommands, TellsHowItIsUsed) {
   EXPECT_EQ(on("get", {"users", "5", "--limit", "3"}), kUsage);
   EXPECT_EQ(on("get", {"users", "5"}), kFailed);
   EXPECT_NE(err_.str().find("there is no directory"), std::string::npos);
-  EXPECT_EQ(on("init", {}), kFailed);
-  EXPECT_EQ(on("init", {"--shard", "s", "--keyspace", "k:money"}), kFailed);
+  EXPECT_EQ(on("init", {}), kUsage);
+  EXPECT_EQ(on("init", {"--shard", "s", "--keyspace", "k:money"}), kUsage);
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/d"));
+  init();
+  EXPECT_EQ(on("list", {"users", "--limit", "many"}), kUsage);
+  EXPECT_EQ(on("export", {"users", "-"}), kUsage);
 }
 
 }  // namespace

@@ -95,6 +95,7 @@ class Planner {
         return plan_cursor(statement);
       case StatementKind::kDefinition:
         plan_.unique_ids = mentions_unique_id(request_.text);
+        if (const Status ok = check_defined_names(statement); !ok) return ok.error();
         [[fallthrough]];
       case StatementKind::kTruncate:
       case StatementKind::kLock:
@@ -104,6 +105,18 @@ class Planner {
     }
     return refusal(statement.text + " is not supported on a sharded database",
                    "Connect to each shard and run it there.");
+  }
+
+  // What is made without a schema comes to be in the first one of the path, whatever is there.
+  Status check_defined_names(const SqlStatement& statement) const {
+    const bool with_schema =
+        std::none_of(statement.tables.begin(), statement.tables.end(),
+                     [](const TableName& name) { return name.schema.empty(); });
+    if (request_.search_path == nullptr || topology_.has_tenant_schemas() || with_schema) {
+      return Ok{};
+    }
+    return refusal(statement.text + " without a schema, and search_path is not the default one",
+                   "Write schema.table, or reset search_path.");
   }
 
   // --- queries --------------------------------------------------------------------------------

@@ -493,13 +493,9 @@ class Router::Impl {
     return route;
   }
 
-  // The session's search path, if it decides anything here: null leaves it to the topology's.
-  const SearchPath* path_of(const RouterSession& session) const {
-    if (session.default_search_path || session.search_path == nullptr) return nullptr;
-    for (const std::string& schema : session.search_path->schemas()) {
-      if (topology_->home_of_schema(schema)) return session.search_path;
-    }
-    return nullptr;
+  // The session's search path, if it has one of its own: null leaves it to the topology's.
+  static const SearchPath* path_of(const RouterSession& session) {
+    return session.default_search_path ? nullptr : session.search_path;
   }
 
   static const RouteHint* hint_of(const StatementPlan& plan, const RouterSession& session) {

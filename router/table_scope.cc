@@ -79,8 +79,8 @@ bool is_unknown_schema(const Topology& topology, const std::string& schema) {
                       [&schema](const Table& table) { return table.schema == schema; });
 }
 
-// A table without its schema, where some schemas of the path are tenants'. Which of them have such
-// a table is not known, so two places are an error.
+// A table without its schema, where the session has a path of its own or some schemas of it are
+// tenants'. Which of those have such a table is not known, so two places are an error.
 Result<std::optional<ResolvedTable>> resolve_along(const Topology& topology,
                                                    const std::vector<std::string>& path,
                                                    std::string_view name) {
@@ -92,6 +92,7 @@ Result<std::optional<ResolvedTable>> resolve_along(const Topology& topology,
     const Table* table = topology.find_table(schema, name);
     const auto home = table ? std::optional<ShardId>() : topology.home_of_schema(schema);
     if (!table && !home) {
+      if (topology.is_opaque(schema, name)) return opaque(shown_name(schema, name));
       if (!tenant && unknown.empty() && is_unknown_schema(topology, schema)) unknown = schema;
       continue;
     }
@@ -127,7 +128,8 @@ Result<ResolvedTable> resolve_table(const Topology& topology, const SearchPath* 
   // none of its.
   const bool system = name.schema.empty() && name.name.starts_with("pg_");
   const std::string shown = shown_name(name.schema, name.name);
-  if (!topology.has_tenant_schemas() || !name.schema.empty() || system) {
+  const bool along_path = topology.has_tenant_schemas() || path != nullptr;
+  if (!along_path || !name.schema.empty() || system) {
     if (const Table* table = topology.find_table(name.schema, name.name)) return declared(*table);
     if (const auto home = topology.home_of_schema(name.schema)) {
       if (topology.is_opaque(name.schema, name.name)) return opaque(shown);
@@ -137,6 +139,14 @@ Result<ResolvedTable> resolve_table(const Topology& topology, const SearchPath* 
     auto found = resolve_along(topology, path ? path->schemas() : topology.search_path, name.name);
     if (!found) return found.error();
     if (*found) return **found;
+    if (path != nullptr && !topology.has_tenant_schemas() && !topology.default_home) {
+      for (const std::string& schema : path->schemas()) {
+        if (schema.starts_with("pg_") || !is_unknown_schema(topology, schema)) continue;
+        return refusal("table " + quoted(name.name) + " may be in schema " + quoted(schema) +
+                           ", of which no table is declared",
+                       "Declare it, or reset search_path.");
+      }
+    }
   }
   if (system) return ResolvedTable{TableClass::kCatalog, nullptr, 0, nullptr};
   if (topology.default_home) {

@@ -83,9 +83,12 @@ void TrackedSearchPath::tell(const NameValues& settings, std::string_view local,
   const std::string* set = settings.find("search_path");
   out.default_search_path = set == nullptr && local.empty();
   out.search_path = nullptr;
-  if (!topology.has_tenant_schemas()) return;
+  if (out.default_search_path) {
+    if (!topology.has_tenant_schemas()) return;
+    const auto current = current_user(settings, user);
+    if (current && !topology.home_of_schema(*current)) return;
+  }
   const auto current = current_user(settings, user);
-  if (out.default_search_path && current && !topology.home_of_schema(*current)) return;
   out.default_search_path = false;
   // Of a SET and a SET LOCAL the later one holds, and which that is was not kept.
   if (set != nullptr && !local.empty()) return;
@@ -94,19 +97,31 @@ void TrackedSearchPath::tell(const NameValues& settings, std::string_view local,
                                                     : kDefault;
   // Without "$user" in it, nobody need know who that is.
   if (!current && statement.find("$user") != std::string_view::npos) return;
-  out.search_path = parsed(statement, current.value_or(std::string()), topology);
+  const SearchPath* path = parsed(statement, current.value_or(std::string()), topology);
+  if (path != nullptr && path->schemas() == topology.search_path) {
+    out.default_search_path = true;  // in other words
+  } else {
+    out.search_path = path;
+  }
 }
 
 const SearchPath* TrackedSearchPath::parsed(std::string_view statement, std::string_view user,
                                             const Topology& topology) {
-  if (statement != statement_ || user != user_) {
+  if (statement != statement_ || user != user_ || topology.epoch != epoch_) {
     statement_ = statement;
     user_ = user;
+    epoch_ = topology.epoch;
     path_.reset();
     if (auto schemas = schemas_of_set(statement)) {
-      // As in the topology's own path, a user has no schema unless it is a tenant's.
-      if (!topology.home_of_schema(user)) std::erase(*schemas, "$user");
+      // As in the topology's own path, a user has no schema unless it is a tenant's or has declared
+      // tables. Of the system's schemas nothing is looked for along a path.
+      const bool has_schema =
+          topology.home_of_schema(user) ||
+          std::any_of(topology.tables.begin(), topology.tables.end(),
+                      [user](const Table& table) { return table.schema == user; });
+      if (!has_schema) std::erase(*schemas, "$user");
       std::replace(schemas->begin(), schemas->end(), std::string("$user"), std::string(user));
+      std::erase(*schemas, "pg_catalog");
       path_.emplace(std::move(*schemas));
     }
   }

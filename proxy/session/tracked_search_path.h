@@ -1,6 +1,7 @@
 // The search_path of a session as the router wants it: from the SET statements that made it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ class TrackedSearchPath {
 
   std::string statement_;
   std::string user_;
+  std::uint64_t epoch_ = 0;  // of the topology
   std::optional<SearchPath> path_;
 };
 

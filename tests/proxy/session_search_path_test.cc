@@ -62,9 +62,15 @@ class Tracked : public ::testing::Test {
   TrackedSearchPath path_;
 };
 
-TEST_F(Tracked, APathIsReadOnlyWhereSchemasArePlaces) {
+TEST_F(Tracked, APathIsReadWhereItIsAnother) {
   EXPECT_EQ(told({}, "", *plain_), "default");
-  EXPECT_EQ(told({{"search_path", "SET search_path TO a"}}, "", *plain_), "unknown");
+  EXPECT_EQ(told({{"search_path", "SET search_path TO a"}}, "", *plain_), "<a>");
+  EXPECT_EQ(told({{"search_path", "SET search_path TO a, public"}}, "", *plain_), "<a><public>");
+  for (const char* same : {"SET search_path TO public", "SET search_path = \"$user\", public",
+                           "SET search_path TO DEFAULT", "SET search_path TO public, pg_catalog"}) {
+    EXPECT_EQ(told({{"search_path", same}}, "", *plain_), "default") << same;
+  }
+  EXPECT_EQ(told({{"search_path", "SET search_path TO f(1)"}}, "", *plain_), "unknown");
   EXPECT_EQ(told({}, "", *tenants_), "default");
   EXPECT_EQ(told({{"search_path", "SET search_path TO a, \"$user\""}}, "", *tenants_), "<a>")
       << "a user without a schema";
@@ -72,10 +78,19 @@ TEST_F(Tracked, APathIsReadOnlyWhereSchemasArePlaces) {
 
 TEST_F(Tracked, SetLocalHoldsUnlessTheSessionSetItToo) {
   EXPECT_EQ(told({}, "SET LOCAL search_path TO b", *tenants_), "<b>");
-  EXPECT_EQ(told({}, "SET LOCAL search_path TO b", *plain_), "unknown");
+  EXPECT_EQ(told({}, "SET LOCAL search_path TO b", *plain_), "<b>");
   EXPECT_EQ(
       told({{"search_path", "SET search_path TO a"}}, "SET LOCAL search_path TO b", *tenants_),
       "unknown");
+}
+
+TEST_F(Tracked, AUserMayHaveASchemaOfDeclaredTables) {
+  TopologyBuilder builder;
+  EXPECT_TRUE(builder.add_shard("s0"));
+  EXPECT_TRUE(builder.add_reference_table("app", "countries"));
+  const auto topology = *builder.build(1);
+  EXPECT_EQ(told({{"search_path", "SET search_path TO \"$user\", public"}}, "", *topology),
+            "<app><public>");
 }
 
 TEST_F(Tracked, AUserMayBeATenant) {

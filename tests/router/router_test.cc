@@ -7,6 +7,7 @@
 #include <string>
 
 #include "protocol/frame.h"
+#include "router/merge_node.h"
 #include "router/pg_hash.h"
 #include "router/statement_plan.h"
 #include "tests/router/topologies.h"
@@ -270,6 +271,29 @@ TEST_F(RouterTest, SettingsThatWouldChangeTheMeaningAreRespected) {
   EXPECT_EQ(refused("SELECT * FROM users WHERE id = 5", path), "0A000");
   EXPECT_EQ(one("SELECT * FROM public.users WHERE id = 5", path), shard_of(5));
   EXPECT_EQ(refused("SELECT 1", path), "routed");
+}
+
+TEST_F(RouterTest, ASearchPathOfTheSessionsOwnIsFollowed) {
+  const SearchPath archive({"archive", "public"});
+  const SearchPath unknown({"somewhere", "public"});
+  RouterSession session;
+  session.default_search_path = false;
+  session.search_path = &archive;
+  for (int i = 0; i < 2; ++i) {  // the second time from the cache
+    const auto route = router_.route("SELECT count(name) FROM users", session);
+    ASSERT_TRUE(route);
+    ASSERT_NE(route->merge_node, nullptr);
+    EXPECT_NE(route->merge_node->by_rows->inputs.front().select.find("\"archive\".\"users\""),
+              std::string::npos);
+    EXPECT_EQ(one("SELECT * FROM posts WHERE user_id = 5", session), shard_of(5));
+    EXPECT_EQ(refused("CREATE TABLE users (id bigint)", session), "0A000");
+  }
+  // It may have a table of that name.
+  session.search_path = &unknown;
+  EXPECT_EQ(refused("SELECT * FROM users WHERE id = 5", session), "0A000");
+  EXPECT_EQ(refused("SELECT * FROM nowhere", session), "0A000");
+  session.search_path = &archive;
+  EXPECT_EQ(refused("SELECT * FROM nowhere", session), "42P01");
 }
 
 TEST_F(RouterTest, SeveralStatementsAreNotRoutedByTheFirst) {

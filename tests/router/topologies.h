@@ -42,6 +42,7 @@ inline std::shared_ptr<const Topology> test_topology(std::uint64_t epoch = 1) {
   must(builder.add_sharded_table("public", "days", "dates", "day"));
   must(builder.add_sharded_table("public", "moments", "moments", "at"));
   must(builder.add_sharded_table("public", "amounts", "amounts", "amount"));
+  must(builder.add_sharded_table("archive", "users", "users", "id"));  // as in public
   must(builder.add_reference_table("public", "countries"));
   must(builder.add_reference_table("public", "unread_reference"));
   must(builder.add_unsharded_table("public", "notes", "s1"));
@@ -51,6 +52,7 @@ inline std::shared_ptr<const Topology> test_topology(std::uint64_t epoch = 1) {
                       {test_column("id", kInt8), test_column("name", kText, true),
                        test_column("title", kText), test_column("country", kText),
                        test_column("medium", kInt4), test_column("seen", kTimestamptz)});
+  builder.set_columns("archive", "users", {test_column("id", kInt8), test_column("name", kText)});
   builder.set_columns(
       "public", "posts",
       {test_column("id", kInt8, false, ColumnDefault::kDiffers), test_column("user_id", kInt8),

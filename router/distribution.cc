@@ -50,6 +50,12 @@ class Walk {
 
  private:
   Result<Rows> join(const FromItem& item) {
+    if (item.table.column_aliases) {
+      return refusal(
+          "a join that gives its columns other names is not supported over several "
+          "shards",
+          kGiveKey);
+    }
     const std::size_t first = next_;
     auto left = this->item(item.sides[0]);
     if (!left) return left;

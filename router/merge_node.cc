@@ -28,13 +28,26 @@ bool is_alike_everywhere(std::uint32_t type) {
          !std::binary_search(kOfOneServer.begin(), kOfOneServer.end(), type);
 }
 
-// Columns of a join with an alias are called by that, and perhaps otherwise.
-bool has_named_join(const FromItem& item) {
-  if (item.kind == FromItem::Kind::kJoin &&
-      (!item.table.alias.empty() || !item.table.name.empty() || item.table.column_aliases)) {
-    return true;
+// A join with an alias: columns are called by that, and perhaps otherwise.
+struct NamedJoins {
+  std::vector<std::string> aliases;
+  bool renames = false;  // some columns
+
+  void add(const FromItem& item) {
+    if (item.kind == FromItem::Kind::kJoin && !item.table.alias.empty()) {
+      aliases.push_back(item.table.alias);
+      renames |= item.table.column_aliases;
+    }
+    for (const FromItem& side : item.sides) add(side);
   }
-  return std::any_of(item.sides.begin(), item.sides.end(), has_named_join);
+};
+
+NamedJoins named_joins(const StatementAnalysis& analysis) {
+  NamedJoins out;
+  for (const Query* query : analysis.queries()) {
+    for (const FromItem& item : query->from) out.add(item);
+  }
+  return out;
 }
 
 std::string quoted_name(const std::string& schema, const std::string& name) {
@@ -69,7 +82,7 @@ class Mentions {
     for (std::size_t i = 0; i < level.tokens().size(); ++i) {
       std::string name = level.name(i);
       if (!name.empty()) {
-        every_column_ |= level.is_keyword(i, "natural");
+        every_column_ |= level.is_keyword(i, "natural") || level.is_keyword(i, "table");
         if (!level.is_symbol(i + 1, '.')) ++words_[name];
       } else if (level.is_symbol(i, '*')) {
         const bool of_count = level.is_symbol(i - 1, '(') && level.is_symbol(i + 1, ')');
@@ -108,32 +121,30 @@ class MergeNodePlanner {
         types_(types),
         level_(level),
         mentions_(level),
-        bring_references_(bring_references) {}
+        bring_references_(bring_references),
+        joins_(named_joins(analysis)) {
+    // The alias of a join may be all of its columns as one value, too.
+    every_column_ =
+        mentions_.every_column() || joins_.renames ||
+        std::any_of(joins_.aliases.begin(), joins_.aliases.end(), [&](const std::string& alias) {
+          const auto given = std::count(joins_.aliases.begin(), joins_.aliases.end(), alias);
+          return mentions_.count(alias) > static_cast<std::size_t>(given);
+        });
+  }
 
   std::optional<MergeNodePlan> plan() {
     MergeNodePlan out;
-    struct Change {
-      std::size_t begin;
-      std::size_t end;
-      std::string text;
-    };
     std::vector<Change> changes;
+    if (!find_places()) return std::nullopt;
     for (std::size_t i = 0; i < analysis_.scopes().size(); ++i) {
       const TableScope& scope = *analysis_.scopes()[i];
       std::set<const TableName*> dropped;
       for (const FromItem& item : analysis_.queries()[i]->from) find_dropped(item, false, dropped);
       for (const TableUse& use : scope.tables()) {
         if (!is_brought(use)) continue;
-        // Two tables of one name are told apart by their schemas, which they have no more.
-        const auto of_that_name = [&](const TableUse& other) {
-          return other.visible_name() == use.visible_name();
-        };
-        if (std::count_if(scope.tables().begin(), scope.tables().end(), of_that_name) > 1) {
-          return std::nullopt;
-        }
-        const auto place = place_of(*use.name);
-        if (!place) return std::nullopt;
-        MergeInput input = input_of(use, scope, place->first, !dropped.contains(use.name));
+        if (!is_told_apart(use, scope)) return std::nullopt;
+        const Place& place = places_.at(&use);
+        MergeInput input = input_of(use, scope, place, !dropped.contains(use.name));
         add_primary_key(*analysis_.queries()[i], use, input);
         std::string& table = input.table;
         const auto same =
@@ -147,18 +158,18 @@ class MergeNodePlanner {
           table = "pgshunt." + std::to_string(out.inputs.size() + 1);
         }
         std::string name = "pg_temp." + quoted_identifier(table);
-        if (use.name->alias.empty()) name += " AS " + quoted_identifier(use.name->name);
-        changes.push_back({level_.tokens()[place->first].begin, level_.tokens()[place->second].end,
-                           std::move(name)});
+        if (place.in_parentheses) name += ")";
+        if (use.name->alias.empty()) name += " AS " + quoted_identifier(alias_of(use));
+        changes.push_back(
+            {level_.tokens()[place.first].begin, level_.tokens()[place.last].end, std::move(name)});
+        if (place.command) {
+          const SqlToken& token = level_.tokens()[*place.command];
+          changes.push_back({token.begin, token.end, "SELECT * FROM"});
+        }
         if (same == out.inputs.end()) out.inputs.push_back(std::move(input));
       }
     }
-    // users.id in place of public.users.id
-    for (std::size_t i = 0; i + 4 < level_.tokens().size(); ++i) {
-      if (!level_.is_symbol(i + 1, '.') || !level_.is_symbol(i + 3, '.')) continue;
-      if (!is_brought(level_.name(i), level_.name(i + 2))) continue;
-      changes.push_back({level_.tokens()[i].begin, level_.tokens()[i + 2].begin, {}});
-    }
+    add_references(changes);
     std::sort(changes.begin(), changes.end(),
               [](const Change& a, const Change& b) { return a.begin < b.begin; });
     std::size_t at = 0;
@@ -172,6 +183,20 @@ class MergeNodePlanner {
   }
 
  private:
+  struct Change {
+    std::size_t begin;
+    std::size_t end;
+    std::string text;
+  };
+  // Where a table is named: its tokens, first and last.
+  struct Place {
+    std::size_t first = 0;
+    std::size_t last = 0;
+    bool only = false;
+    bool in_parentheses = false;         // ONLY (name), which `last` includes
+    std::optional<std::size_t> command;  // TABLE name: that word
+  };
+
   bool is_brought(const TableUse& use) const {
     switch (use.resolved.placement) {
       case TableClass::kSharded:
@@ -186,21 +211,121 @@ class MergeNodePlanner {
     return false;
   }
 
-  bool is_brought(const std::string& schema, const std::string& name) const {
+  // --- names ---
+
+  bool find_places() {
     for (const auto& scope : analysis_.scopes()) {
       for (const TableUse& use : scope->tables()) {
-        const Table* table = use.resolved.table;
-        if (is_brought(use) && table != nullptr && table->schema == schema && table->name == name) {
-          return true;
-        }
+        if (!is_brought(use)) continue;
+        const auto place = place_of(*use.name);
+        if (!place) return false;
+        places_.emplace(&use, *place);
       }
+    }
+    return true;
+  }
+
+  static std::string relation_of(const TableUse& use) {
+    const Table* table = use.resolved.table;
+    return table != nullptr ? quoted_name(table->schema, table->name)
+                            : quoted_name(use.name->schema, use.name->name);
+  }
+
+  // Does a name with this schema in front of it mean the table? `schema.name.column` looks for a
+  // table, and passes over an alias that is called so.
+  bool is_qualified(std::size_t token, const TableUse& use) const {
+    const Table* table = use.resolved.table;
+    const std::string& schema = table != nullptr ? table->schema : use.name->schema;
+    return use.name->alias.empty() && level_.is_symbol(token + 1, '.') &&
+           level_.is_symbol(token + 3, '.') && !level_.is_symbol(token - 1, '.') &&
+           level_.name(token) == schema && level_.name(token + 2) == use.name->name;
+  }
+
+  // Is something else called like this table, so that only its schema tells it apart from that?
+  bool is_contested(const TableUse& use, const TableScope& scope) const {
+    const std::string& name = use.name->name;
+    const auto another = [&](const TableUse& other) {
+      if (&other == &use || other.visible_name() != name) return false;
+      return !other.name->alias.empty() || relation_of(other) != relation_of(use) ||
+             other.resolved.placement == TableClass::kDerived;
+    };
+    const auto& here = scope.tables();
+    if (std::any_of(here.begin(), here.end(), another)) return true;
+    bool elsewhere =
+        std::find(joins_.aliases.begin(), joins_.aliases.end(), name) != joins_.aliases.end();
+    for (const auto& each : analysis_.scopes()) {
+      elsewhere |= std::any_of(each->tables().begin(), each->tables().end(), another);
+    }
+    if (!elsewhere) return false;
+    for (std::size_t i = 0; i + 4 < level_.tokens().size(); ++i) {
+      if (is_qualified(i, use)) return true;
     }
     return false;
   }
 
+  // A table whose name is contested gets one that nobody has, if nothing but names with a schema
+  // are about it: false, if there are others.
+  bool is_told_apart(const TableUse& use, const TableScope& scope) {
+    const std::string name(use.visible_name());
+    if (!use.name->alias.empty()) {
+      return std::none_of(scope.tables().begin(), scope.tables().end(), [&](const TableUse& other) {
+        return &other != &use && other.visible_name() == name;
+      });
+    }
+    if (!is_contested(use, scope)) return true;
+    std::set<std::size_t> known;
+    for (const auto& each : analysis_.scopes()) {
+      for (const TableUse& other : each->tables()) {
+        if (other.visible_name() != name) continue;
+        const bool a_table = other.resolved.placement != TableClass::kDerived;
+        if (!a_table || !other.name->alias.empty()) return false;
+        if (each.get() == &scope && &other != &use && relation_of(other) == relation_of(use)) {
+          return false;
+        }
+        const auto place = place_of(*other.name);
+        if (!place) return false;
+        for (std::size_t i = place->first; i <= place->last; ++i) known.insert(i);
+        for (std::size_t i = 0; i + 4 < level_.tokens().size(); ++i) {
+          if (is_qualified(i, other)) known.insert(i + 2);
+        }
+      }
+    }
+    for (std::size_t i = 0; i < level_.tokens().size(); ++i) {
+      if (level_.name(i) == name && !known.contains(i)) return false;
+    }
+    aliases_.emplace(relation_of(use), "pgshunt.t" + std::to_string(aliases_.size() + 1));
+    return true;
+  }
+
+  std::string alias_of(const TableUse& use) const {
+    const auto found = aliases_.find(relation_of(use));
+    return found != aliases_.end() ? found->second : use.name->name;
+  }
+
+  // users.id in place of public.users.id
+  void add_references(std::vector<Change>& changes) const {
+    for (std::size_t i = 0; i + 4 < level_.tokens().size(); ++i) {
+      const TableUse* const use = find_qualified(i);
+      if (use == nullptr) continue;
+      const auto& tokens = level_.tokens();
+      const bool contested = aliases_.contains(relation_of(*use));
+      changes.push_back({tokens[i].begin, contested ? tokens[i + 2].end : tokens[i + 2].begin,
+                         contested ? quoted_identifier(alias_of(*use)) : std::string()});
+    }
+  }
+
+  const TableUse* find_qualified(std::size_t token) const {
+    for (const auto& scope : analysis_.scopes()) {
+      for (const TableUse& use : scope->tables()) {
+        if (is_brought(use) && is_qualified(token, use)) return &use;
+      }
+    }
+    return nullptr;
+  }
+
   // GROUP BY a primary key lets the level name the table's other columns too.
   static void add_primary_key(const Query& query, const TableUse& use, MergeInput& out) {
-    if (!query.grouped || use.resolved.table == nullptr || use.name->column_aliases) return;
+    if (!query.grouped || use.resolved.table == nullptr || use.renamed) return;
     const auto& keys = use.resolved.table->keys;
     const auto primary =
         std::find_if(keys.begin(), keys.end(), [](const UniqueKey& key) { return key.primary; });
@@ -217,29 +342,37 @@ class MergeNodePlanner {
     if (grouped) out.primary_key = primary->columns;
   }
 
-  // The tokens of a table's name, first and last. Nothing if it stands where another name would
-  // mean something else.
-  std::optional<std::pair<std::size_t, std::size_t>> place_of(const TableName& name) const {
+  // Nothing if the name does not stand where it should.
+  std::optional<Place> place_of(const TableName& name) const {
     if (name.location < 0) return std::nullopt;
     const auto first = level_.at(static_cast<std::size_t>(name.location));
     if (!first) return std::nullopt;
-    std::size_t last = *first;
+    Place out;
+    out.first = out.last = *first;
     if (!name.schema.empty()) {
-      if (level_.name(last) != name.schema || !level_.is_symbol(last + 1, '.')) return std::nullopt;
-      last += 2;
+      if (level_.name(out.last) != name.schema || !level_.is_symbol(out.last + 1, '.')) {
+        return std::nullopt;
+      }
+      out.last += 2;
     }
-    if (level_.name(last) != name.name) return std::nullopt;
-    const std::size_t before = *first - 1;
-    if (*first > 0 &&
-        (level_.is_keyword(before, "table") ||
-         (level_.is_symbol(before, '(') && *first > 1 && level_.is_keyword(before - 1, "only")))) {
-      return std::nullopt;
+    if (level_.name(out.last) != name.name) return std::nullopt;
+    std::size_t before = *first - 1;
+    if (*first > 1 && level_.is_symbol(before, '(') && level_.is_keyword(before - 1, "only")) {
+      if (!level_.is_symbol(++out.last, ')')) return std::nullopt;
+      out.in_parentheses = true;
+      --before;
     }
-    if (level_.is_symbol(last + 1, '*')) ++last;  // with its children, as always
-    return std::pair(*first, last);
+    if (before + 1 > 0 && level_.is_keyword(before, "only")) {
+      out.only = true;
+      --before;
+    }
+    if (before + 1 > 0 && level_.is_keyword(before, "table")) out.command = before;
+    // With its children, as always.
+    if (!out.only && level_.is_symbol(out.last + 1, '*')) ++out.last;
+    return out;
   }
 
-  MergeInput input_of(const TableUse& use, const TableScope& scope, std::size_t token,
+  MergeInput input_of(const TableUse& use, const TableScope& scope, const Place& place,
                       bool reducible) const {
     MergeInput out;
     const Table* table = use.resolved.table;
@@ -249,7 +382,7 @@ class MergeNodePlanner {
     if (table == nullptr || table->columns.empty()) {
       out.select += "*";
     } else {
-      const bool all = mentions_.every_column() || use.name->column_aliases || may_be_whole(use);
+      const bool all = every_column_ || use.renamed || may_be_whole(use);
       out.builtin_types = true;
       out.columns.emplace();
       for (const Column& column : table->columns) {
@@ -260,13 +393,12 @@ class MergeNodePlanner {
         out.builtin_types &= is_alike_everywhere(column.type_oid);
       }
     }
-    out.relation = table != nullptr ? quoted_name(table->schema, table->name)
-                                    : quoted_name(use.name->schema, use.name->name);
-    out.select += token > 0 && level_.is_keyword(token - 1, "only") ? " FROM ONLY " : " FROM ";
+    out.relation = relation_of(use);
+    out.select += place.only ? " FROM ONLY " : " FROM ";
     out.select += out.relation;
     out.select += " AS " + quoted_identifier(std::string(use.visible_name()));
-    if (!reducible || table == nullptr || use.name->column_aliases) return out;
-    for (const TextRange& range : level_.conditions(token)) {
+    if (!reducible || table == nullptr || use.renamed || joins_.renames) return out;
+    for (const TextRange& range : level_.conditions(place.first)) {
       std::string condition(text_.substr(range.begin, range.end - range.begin));
       if (is_about(condition, use, scope)) out.conditions.push_back(std::move(condition));
     }
@@ -324,7 +456,7 @@ class MergeNodePlanner {
       return std::none_of(scope.tables().begin(), scope.tables().end(), [&](const TableUse& other) {
         if (&other == &use) return false;
         const Table* table = other.resolved.table;
-        return table == nullptr || table->columns.empty() || other.name->column_aliases ||
+        return table == nullptr || table->columns.empty() || other.renamed ||
                table->find_column(column) != nullptr;
       });
     }
@@ -340,6 +472,10 @@ class MergeNodePlanner {
   const LevelText& level_;
   const Mentions mentions_;
   const bool bring_references_;
+  const NamedJoins joins_;
+  bool every_column_ = false;
+  std::map<const TableUse*, Place> places_;     // of what is brought
+  std::map<std::string, std::string> aliases_;  // of contested names, by relation
 };
 
 bool only_reads(const StatementAnalysis& analysis) {
@@ -370,9 +506,6 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
   if (!facts.reading_function.empty() || !facts.server_function.empty()) return nullptr;
   if (!facts.system_column.empty() || !facts.other_moment.empty()) return nullptr;
   if (!facts.unknown_operator.empty() || facts.other_node == "RangeTableSample") return nullptr;
-  for (const Query* query : analysis.queries()) {
-    if (std::any_of(query->from.begin(), query->from.end(), has_named_join)) return nullptr;
-  }
   std::vector<std::size_t> calls = facts.moment_calls;
   std::sort(calls.begin(), calls.end());
   if (find_moments(text) != calls) return nullptr;
@@ -391,7 +524,9 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
   auto plan = make(false);
   if (!plan) return nullptr;
   if (analysis.has(TableClass::kReference)) plan->with_references = make(true);
-  auto partial = plan_partial_aggregates(topology, *level, *statement.query, analysis);
+  const bool by_groups = named_joins(analysis).aliases.empty();
+  auto partial = by_groups ? plan_partial_aggregates(topology, *level, *statement.query, analysis)
+                           : std::nullopt;
   if (!partial) return plan;
   auto out = std::make_shared<MergeNodePlan>();
   MergeInput& input = out->inputs.emplace_back();

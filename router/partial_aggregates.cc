@@ -461,7 +461,7 @@ std::optional<PartialAggregates> plan_partial_aggregates(const Topology& topolog
   if (!check_rows_are_partitioned(query.from, scope)) return std::nullopt;
   for (const TableUse& use : scope.tables()) {
     if (use.resolved.placement == TableClass::kUnsharded || use.resolved.table == nullptr ||
-        use.resolved.table->columns.empty() || use.name->column_aliases) {
+        use.resolved.table->columns.empty() || use.renamed) {
       return std::nullopt;
     }
     for (const Column& column : use.resolved.table->columns) {

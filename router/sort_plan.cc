@@ -155,7 +155,7 @@ class SortPlanner {
     for (const TableUse& use : scope_.tables()) {
       if (use.visible_name() != star.names.back()) continue;
       if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-          use.name->column_aliases) {
+          use.renamed) {
         return Answer::kPerhaps;
       }
       const bool there = use.resolved.table->find_column(name) != nullptr;
@@ -213,7 +213,7 @@ class SortPlanner {
     const Column* found = nullptr;
     for (const TableUse& use : scope_.tables()) {
       if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-          use.name->column_aliases) {
+          use.renamed) {
         return nullptr;  // any column may be its
       }
       if (reference.names.size() > 1 &&

@@ -192,6 +192,9 @@ Status TableScope::add_item(const FromItem& item, const std::vector<std::string>
     const std::size_t middle = tables_.size();
     if (const Status added = add_item(item.sides[1], ctes); !added) return added.error();
     add_join_conditions(item, left, middle, tables_.size());
+    for (std::size_t i = left; item.table.column_aliases && i < tables_.size(); ++i) {
+      tables_[i].renamed = true;
+    }
     return Ok{};
   }
   for (const FromItem& side : item.sides) {
@@ -200,6 +203,7 @@ Status TableScope::add_item(const FromItem& item, const std::vector<std::string>
   if (item.kind == FromItem::Kind::kOther && !item.sides.empty()) return Ok{};
   TableUse use;
   use.name = &item.table;
+  use.renamed = item.table.column_aliases;
   const bool is_cte = item.kind == FromItem::Kind::kTable && item.table.schema.empty() &&
                       std::find(ctes.begin(), ctes.end(), item.table.name) != ctes.end();
   if (item.kind == FromItem::Kind::kTable && !is_cte) {

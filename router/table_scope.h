@@ -44,10 +44,12 @@ struct TableUse {
   const TableName* name = nullptr;
   ResolvedTable resolved;
   std::optional<Pin> pin;
+  // Its columns have other names at this level: by its own alias, or that of a join around it.
+  bool renamed = false;
 
   bool sharded() const { return resolved.placement == TableClass::kSharded; }
   // Can its key column be referred to by the key's name?
-  bool key_visible() const { return sharded() && !name->column_aliases; }
+  bool key_visible() const { return sharded() && !renamed; }
   std::string_view visible_name() const { return name->alias.empty() ? name->name : name->alias; }
 };
 

@@ -96,6 +96,78 @@ TEST_F(MergeNode, ColumnsLoseTheSchemaInFrontOfThem) {
       R"(SELECT count(DISTINCT users.name) FROM pg_temp."pgshunt.1" AS "users" WHERE users.id > 5)");
 }
 
+TEST_F(MergeNode, TablesOfOneNameAreToldApartByTheirSchemas) {
+  EXPECT_EQ(texts("SELECT count(archive.users.name) FROM archive.users, public.users WHERE "
+                  "archive.users.name = public.users.title")
+                .back(),
+            R"(SELECT count("pgshunt.t1".name) FROM pg_temp."pgshunt.1" AS "pgshunt.t1", )"
+            R"(pg_temp."pgshunt.2" AS "pgshunt.t2" WHERE "pgshunt.t1".name = "pgshunt.t2".title)");
+  // The inner one is not what the outer name means.
+  EXPECT_EQ(texts("SELECT 1 FROM public.users WHERE EXISTS (SELECT 1 FROM archive.users WHERE "
+                  "archive.users.name = public.users.title)")
+                .back(),
+            R"(SELECT 1 FROM pg_temp."pgshunt.1" AS "pgshunt.t1" WHERE EXISTS (SELECT 1 FROM )"
+            R"(pg_temp."pgshunt.2" AS "pgshunt.t2" WHERE "pgshunt.t2".name = "pgshunt.t1".title))");
+  EXPECT_EQ(texts("SELECT count(*) FROM archive.users, users").back(),
+            R"(SELECT count(*) FROM pg_temp."pgshunt.1" AS "pgshunt.t1", pg_temp."pgshunt.2" AS )"
+            R"("pgshunt.t2")");
+  // A name without its schema may mean either; one with it none of another's alias.
+  for (const char* sql :
+       {"SELECT count(users.name) FROM archive.users, public.users",
+        "SELECT count(users) FROM archive.users, public.users",
+        "SELECT 1 FROM users WHERE EXISTS (SELECT 1 FROM posts users WHERE users.body = "
+        "public.users.title)",
+        "WITH users AS (SELECT 1 AS a) SELECT count(*) FROM users, archive.users"}) {
+    EXPECT_EQ(plan(sql), nullptr) << sql;
+  }
+  EXPECT_EQ(
+      texts("SELECT 1 FROM users WHERE name IN (SELECT users.name FROM archive.users)").back(),
+      R"(SELECT 1 FROM pg_temp."pgshunt.1" AS "users" WHERE name IN (SELECT users.name FROM )"
+      R"(pg_temp."pgshunt.2" AS "users"))");
+}
+
+TEST_F(MergeNode, JoinsMayHaveNames) {
+  EXPECT_EQ(
+      texts("SELECT max(j.name) FROM (users u JOIN posts p ON u.name = p.body) AS j WHERE "
+            "j.title = 'x' AND likes > 5"),
+      (Texts{R"(SELECT "name", "title" FROM "public"."users" AS "u")",
+             R"(SELECT "body", "likes" FROM "public"."posts" AS "p" WHERE (likes > 5))",
+             R"(SELECT max(j.name) FROM (pg_temp."pgshunt.1" u JOIN pg_temp."pgshunt.2" )"
+             R"(p ON u.name = p.body) AS j WHERE j.title = 'x' AND likes > 5)"}));
+  // By other names than the tables', or as one value, all columns are wanted, and a name in a
+  // condition may be another's.
+  const std::string all = texts("SELECT *, row_number() OVER () FROM users u").front();
+  for (const char* sql :
+       {"SELECT max(a) FROM (users u JOIN posts p ON u.name = p.body) AS j (a, b) WHERE name = 'x'",
+        "SELECT max(j::text) FROM (users u JOIN posts p ON u.name = p.body) AS j",
+        "SELECT j.*, count(*) OVER () FROM (users u JOIN posts p ON u.name = p.body) AS j"}) {
+    EXPECT_EQ(texts(sql).front(), all) << sql;
+  }
+}
+
+TEST_F(MergeNode, AJoinsNamesAreNotItsTablesKeys) {
+  // Here `id` is what posts calls id, and users' name is likes.
+  for (const char* sql : {"SELECT 1 FROM (users u JOIN posts p ON u.id = p.user_id) AS j (a, b, c, "
+                          "d, e, f, id) WHERE "
+                          "id = 5",
+                          "SELECT likes FROM (users u JOIN posts p ON u.id = p.user_id) AS j (a, "
+                          "likes) ORDER BY likes"}) {
+    EXPECT_NE(plan(sql), nullptr) << sql;
+  }
+}
+
+TEST_F(MergeNode, TableAndOnlyHaveFormsOfTheirOwn) {
+  EXPECT_EQ(texts("TABLE users UNION (TABLE ONLY archive.users)").back(),
+            R"(SELECT * FROM pg_temp."pgshunt.1" AS "users" UNION (SELECT * FROM ONLY )"
+            R"(pg_temp."pgshunt.2" AS "users"))");
+  EXPECT_EQ(
+      texts("SELECT count(name) FROM ONLY (users) WHERE id > 3"),
+      (Texts{R"(SELECT "id", "name" FROM ONLY "public"."users" AS "users" WHERE (id > 3))",
+             R"(SELECT count(name) FROM ONLY (pg_temp."pgshunt.1") AS "users" WHERE id > 3)"}));
+  EXPECT_EQ(texts("SELECT count(name) FROM ONLY (users) AS u").back(),
+            R"(SELECT count(name) FROM ONLY (pg_temp."pgshunt.1") AS u)");
+}
+
 TEST_F(MergeNode, ATableThatIsReadTwiceAlikeIsBroughtOnce) {
   EXPECT_EQ(texts("SELECT count(u.name) FROM users u, posts p").size(), 3u);
   const auto merge = plan("SELECT count(a.name) FROM users a JOIN users a2 ON a.name = a2.name");
@@ -118,7 +190,7 @@ TEST_F(MergeNode, ReferenceTablesAreThereUnlessTheTransactionHasWrittenThem) {
 TEST_F(MergeNode, IsNotForWhatIsOneServersOrWrites) {
   for (const char* sql :
        {"SELECT count(*) FROM users FOR UPDATE", "SELECT count(ctid) FROM users",
-        "SELECT count(*), nextval('s') FROM users", "SELECT count(*) FROM ONLY (users)",
+        "SELECT count(*), nextval('s') FROM users",
         "SELECT count(*), pg_relation_size('users') FROM users",
         "SELECT count(my_function(id)) FROM users",
         "WITH gone AS (DELETE FROM users RETURNING *) SELECT count(*) FROM gone",

@@ -433,6 +433,7 @@ class MergeNodePlanner {
       if (!finding->empty()) return false;
     }
     if (facts.subqueries || !has_known_parameters(facts)) return false;
+    if (!analysis_.facts().other_moment.empty() && !facts.moment.empty()) return false;
     return is_of(*statement->query->where, use, scope);
   }
 
@@ -504,11 +505,12 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
   if (facts.tables != statement.tables.size() || !only_reads(analysis)) return nullptr;
   // They would see what the merge node has of their tables.
   if (!facts.reading_function.empty() || !facts.server_function.empty()) return nullptr;
-  if (!facts.system_column.empty() || !facts.other_moment.empty()) return nullptr;
+  if (!facts.system_column.empty()) return nullptr;
   if (!facts.unknown_operator.empty() || facts.other_node == "RangeTableSample") return nullptr;
+  const bool own_clock = !facts.other_moment.empty();
   std::vector<std::size_t> calls = facts.moment_calls;
   std::sort(calls.begin(), calls.end());
-  if (find_moments(text) != calls) return nullptr;
+  if (!own_clock && find_moments(text) != calls) return nullptr;
   const auto level = LevelText::read(text);
   if (!level) return nullptr;
 
@@ -517,7 +519,9 @@ std::shared_ptr<const MergeNodePlan> plan_merge_node(
         MergeNodePlanner(topology, text, analysis, path, types, *level, bring_references).plan();
     if (!plan) return nullptr;
     plan->why = refused.message;
-    plan->reads_clock = !calls.empty();
+    plan->own_clock = own_clock;
+    plan->parsed_clock = facts.moment_literal;
+    plan->reads_clock = !own_clock && !calls.empty();
     if (plan->reads_clock) plan->text = with_fixed_moments(plan->text);
     return std::make_shared<MergeNodePlan>(std::move(*plan));
   };

@@ -53,6 +53,12 @@ struct MergeNodePlan {
   std::vector<PartialAggregates::Sum> sums;
   std::shared_ptr<const MergeNodePlan> by_rows;
   bool reads_clock = false;  // router/fixed_moments.h: `text` reads settings, conditions call
+  // It has something that only a server can read the time for ('now', clock_timestamp()): then all
+  // of it is the merge node's, whose transaction is this statement's alone. In one of the client's
+  // the time would have to be that of its beginning.
+  bool own_clock = false;
+  // A literal says the time, that at which the statement was parsed.
+  bool parsed_clock = false;
   // Reference tables are read where they are, at the merge node, which does not see what the open
   // transaction has written to them: then this one, which brings them too. Null: there are none.
   std::shared_ptr<const MergeNodePlan> with_references;

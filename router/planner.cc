@@ -219,6 +219,7 @@ class Planner {
       default:
         return as_said;
     }
+    if (planned->merge_node && planned->merge_node->own_clock) return moment_refusal();
     cut->select_writes = writes.size() > 1;
     if (into.placement == TableClass::kUnsharded) cut->home = into.home;
     // One statement fires its triggers once, and may store a row before the one it refers to.

@@ -22,6 +22,10 @@ inline Error moment_refusal() {
                  "Write the date or time itself.");
 }
 
+inline bool is_moment_refusal(const Error& error) {
+  return error.message == moment_refusal().message;
+}
+
 inline Error set_config_refusal() {
   return refusal("set_config() would set it on one shard only", "Use SET or SET LOCAL.");
 }

@@ -253,7 +253,9 @@ class Router::Impl {
     if (status == TemplateStatus::kOk) {
       const CachedTemplate& known = find_or_plan(path_of(session));
       if (const auto* plan = std::get_if<StatementPlanData>(&known.outcome)) {
-        return bind_template(*plan, known.renderer, session);
+        auto route = bind_template(*plan, known.renderer, session);
+        if (route || !is_moment_refusal(route.error())) return route;
+        return route_moment(statement, session);
       }
       if (const auto* error = std::get_if<Error>(&known.outcome)) return *error;
     } else if (status == TemplateStatus::kMultiple) {
@@ -562,6 +564,13 @@ class Router::Impl {
       route->sql = rendered_;
     }
     return route;
+  }
+
+  // A literal may say "now": with it in place the merge node may be the one clock.
+  Result<Route> route_moment(std::string_view statement, const RouterSession& session) {
+    auto route = route_text(statement, session);
+    if (route && route->kind == RouteKind::kMergeNode) return route;
+    return moment_refusal();
   }
 
   // Without a template: the statement is parsed as it stands.

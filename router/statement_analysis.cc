@@ -231,6 +231,7 @@ Status StatementAnalysis::walk(const Expr& expr, const TableScope* scope, const 
     case ExprKind::kConstant:
       if (expr.constant == ConstantKind::kString && names_a_moment(expr.text)) {
         note_moment(expr, "'" + expr.text + "'");
+        facts_.moment_literal = true;
       }
       break;
     case ExprKind::kCast:

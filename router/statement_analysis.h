@@ -30,6 +30,7 @@ struct StatementFacts {
   // places in the text are in `moment_calls`.
   std::string other_moment;
   std::vector<std::size_t> moment_calls;
+  bool moment_literal = false;  // 'today' is one: it is read when the statement is parsed
   std::string aggregate;
   std::string window;
   std::string system_column;

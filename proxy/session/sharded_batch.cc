@@ -134,6 +134,19 @@ StatementPtr ShardedConversation::under_search_path(std::string_view name, State
   return made;
 }
 
+// A literal that says the time was read by the Parse; the merge node reads it with the Bind.
+Status ShardedConversation::check_parsed_now(const Route& route, const Part& part,
+                                             const StatementPtr& statement) {
+  if (!route.merge_node || !route.merge_node->parsed_clock) return Ok{};
+  for (const auto& [name, made] : part.parses) {
+    if (made == statement) return Ok{};
+  }
+  return Error{sqlstate::kFeatureNotSupported,
+               "a literal such as 'now' or 'today' in a prepared statement over several shards "
+               "says when it was prepared",
+               "Write now() or the time itself."};
+}
+
 // A Parse that no server is asked about.
 Status ShardedConversation::remember_statement(const ParseView& parse) {
   auto statement = statement_of(session_, parse);
@@ -845,6 +858,8 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
     if (verdict) return *verdict;
   }
   const bool at_merge_node = route->kind == RouteKind::kMergeNode;
+  const Status timely = check_parsed_now(*route, part, prepared);
+  if (!timely) return refuse(timely.error());
   if (at_merge_node) {
     const auto verdict = prepare_merge(*route, prepared->effect.effects, &*bind, &*prepared);
     if (verdict) return *verdict;

@@ -336,6 +336,8 @@ class ShardedConversation final : public Conversation,
   Result<Part> next_part(std::string_view batch);
   StatementPtr find_statement(std::string_view name) const;
   StatementPtr statement_in(const Part& part, std::string_view name) const;
+  static Status check_parsed_now(const Route& route, const Part& part,
+                                 const StatementPtr& statement);
   std::optional<ShardId> home_of(const StatementPtr& statement);
   StatementPtr under_search_path(std::string_view name, StatementPtr statement);
   Status remember_statement(const ParseView& parse);

@@ -185,6 +185,12 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::prepare_merge(
     plan = plan->by_rows;
   }
   if (transaction_.open() && plan->with_references) plan = plan->with_references;
+  if (transaction_.open() && plan->own_clock) {
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "in a transaction this statement over several shards would read another clock "
+                   "than the transaction's",
+                   "Write now() or the time itself, or run it outside of a transaction."});
+  }
   if ((effects & ~kLeavesNothing) != kEffectNone) {
     return refuse({sqlstate::kFeatureNotSupported,
                    "this statement would leave something behind at the merge node",

@@ -74,6 +74,8 @@ ShardedConversation::Verdict ShardedConversation::open_portal(const Part& part,
   const StatementPtr prepared = statement_in(part, bind->statement);
   const auto route = route_bind(*bind, *prepared);
   if (!route) return refuse(route.error());
+  const Status timely = check_parsed_now(*route, part, prepared);
+  if (!timely) return refuse(timely.error());
   CursorOpening opening;
   opening.name = bind->portal;
   ShardRows rows({route->shards.begin(), route->shards.end()},

@@ -191,10 +191,10 @@ TEST_F(MergeNode, IsNotForWhatIsOneServersOrWrites) {
   for (const char* sql :
        {"SELECT count(*) FROM users FOR UPDATE", "SELECT count(ctid) FROM users",
         "SELECT count(*), nextval('s') FROM users",
+        "SELECT count(*), txid_current_if_assigned() FROM users",
         "SELECT count(*), pg_relation_size('users') FROM users",
         "SELECT count(my_function(id)) FROM users",
-        "WITH gone AS (DELETE FROM users RETURNING *) SELECT count(*) FROM gone",
-        "SELECT count(*) FROM users WHERE 'now' < name::timestamptz"}) {
+        "WITH gone AS (DELETE FROM users RETURNING *) SELECT count(*) FROM gone"}) {
     EXPECT_EQ(plan(sql), nullptr) << sql;
   }
 }
@@ -205,6 +205,27 @@ TEST_F(MergeNode, ReadsOneClock) {
   EXPECT_TRUE(merge->reads_clock);
   EXPECT_NE(merge->text.find("current_setting"), std::string::npos);
   EXPECT_EQ(merge->inputs[0].conditions, Texts{"name < now()::text"});
+}
+
+TEST_F(MergeNode, WordsOfTimeAreReadByItsOwnClock) {
+  for (const char* moment : {"'now'::timestamptz", "'today'", "clock_timestamp()", "age(seen)"}) {
+    const auto merge = plan(
+        "SELECT count(*), now() FROM users WHERE seen > now() AND title = 'x' "
+        "AND seen < " +
+        std::string(moment));
+    ASSERT_NE(merge, nullptr) << error_;
+    EXPECT_TRUE(merge->own_clock);
+    EXPECT_EQ(merge->parsed_clock, moment[0] == '\'');
+    EXPECT_FALSE(merge->reads_clock);
+    EXPECT_NE(merge->text.find("now()"), std::string::npos);
+    EXPECT_EQ(merge->inputs[0].conditions, Texts{"title = 'x'"}) << "shards have other clocks";
+  }
+  Router router(topology_);
+  const auto route = router.route("SELECT name FROM users WHERE seen > 'yesterday'");
+  ASSERT_TRUE(route);
+  ASSERT_EQ(route->kind, RouteKind::kMergeNode);
+  EXPECT_TRUE(route->merge_node->own_clock);
+  EXPECT_FALSE(router.route("UPDATE users SET seen = 'now' WHERE name = 'x'"));
 }
 
 // --- partial aggregates ---

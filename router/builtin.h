@@ -27,8 +27,10 @@ enum class FunctionClass : std::uint8_t {
 FunctionClass classify_function(const Topology& topology, std::span<const std::string> names);
 
 // Of kLocal and kUnknown: does it nonetheless depend on nothing that the server stores, so that the
-// statement may run as a whole on any one server? Sets of rows (unnest), the session's own, chance.
-bool runs_on_any_server(std::span<const std::string> names);
+// statement may run as a whole on any one server? Sets of rows (unnest), the session's own, chance,
+// and what has an order or form of its own (points, words of a text).
+// Of the user's functions: those of SQL or PL/pgSQL that read nothing, as the catalog has found.
+bool runs_on_any_server(const Topology& topology, std::span<const std::string> names);
 
 // Advisory locks and their release: they must be taken where everybody takes them.
 bool is_advisory_lock(std::span<const std::string> names);

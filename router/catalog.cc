@@ -104,12 +104,28 @@ WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NUL
 ORDER BY 1, 2, 3, k.place)";
 
 // Immutable functions read no tables by their own declaration. C code that is not immutable is an
-// extension's, and reads none of ours either; functions in SQL and procedural languages do.
+// extension's, and reads none of ours either; functions in SQL and procedural languages do, but for
+// those whose code has no word by which SQL or PL/pgSQL could, nor one that tells the time, a
+// setting or who asks, and that name no other such function. What their operators and casts call is
+// immutable.
 constexpr std::string_view kFunctionsQuery = R"(
+WITH others AS (
+  SELECT p.oid, pg_catalog.lower(p.proname) AS name FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+  WHERE p.provolatile <> 'i' AND )" PGSHUNT_OURS R"(),
+hidden AS (
+  SELECT EXISTS (SELECT FROM pg_catalog.pg_operator o JOIN others f ON f.oid = o.oprcode)
+      OR EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN others f ON f.oid = c.castfunc) AS calls)
 SELECT n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes),
        p.proargtypes::text, p.provolatile::text, p.prokind::text, l.lanname::text,
        CASE WHEN p.provolatile = 'i' AND p.prokind = 'f' AND NOT p.proretset THEN 'portable'
             WHEN l.lanname IN ('c', 'internal') AND p.prokind = 'f' THEN 'local'
+            WHEN l.lanname IN ('sql', 'plpgsql') AND p.prokind = 'f' AND p.prosrc <> ''
+                 AND p.proargdefaults IS NULL AND p.prosrc !~* 'u&' AND p.prosrc !~* '\m(from|table|execute|perform|insert|update|delete|merge|copy|call|do|truncate|lock|listen|unlisten|notify|open|fetch|move|close|cursor|query|set|reset|prepare|create|alter|drop|grant|revoke|vacuum|analyze|cluster|refresh|reindex|import|load|checkpoint|discard|commit|rollback|savepoint|returning|with|now|age|today|tomorrow|yesterday|timeofday|current_\w+|session_user|user|local\w*|\w*timestamp|\w+_to_xml\w*|ts_\w+|nextval|setval|currval|lastval|pg_\w+|has_\w+|to_reg\w+|reg(class|type|proc|oper|role|namespace|config|dictionary|collation)\w*|oid|txid_\w+|\w*_description|lo_\w+|\w*config|format_type|inet_\w+|version|dblink\w*|crosstab\w*|connectby|xpath_table)\M'
+                 AND NOT hidden.calls
+                 AND NOT EXISTS (SELECT FROM others o WHERE o.oid <> p.oid
+                                 AND pg_catalog.strpos(pg_catalog.lower(p.prosrc), o.name) > 0)
+            THEN 'local'
             WHEN p.prokind = 'a' AND NOT EXISTS (
                  SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid IN (
                    a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
@@ -119,6 +135,7 @@ SELECT n.nspname::text, p.proname::text, pg_catalog.oidvectortypes(p.proargtypes
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+CROSS JOIN hidden
 WHERE )" PGSHUNT_OURS;
 
 // An array has the subscripting of one; a base type of fixed length may have an element too

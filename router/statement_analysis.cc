@@ -171,7 +171,7 @@ void StatementAnalysis::note_function(const Expr& call) {
   }
   const FunctionClass what = classify_function(topology_, call.names);
   if ((what == FunctionClass::kLocal || what == FunctionClass::kUnknown) &&
-      !runs_on_any_server(call.names)) {
+      !runs_on_any_server(topology_, call.names)) {
     note(facts_.server_function, name);
   }
   switch (what) {

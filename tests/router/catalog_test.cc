@@ -25,6 +25,9 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
     CREATE DOMAIN counted AS int DEFAULT 7;
     CREATE FUNCTION mine(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
     CREATE FUNCTION mine(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+    CREATE FUNCTION peeks(int) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM pg_class';
+    CREATE FUNCTION asks(int) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN peeks($1); END';
+    CREATE FUNCTION waits(int) RETURNS bool LANGUAGE sql AS 'SELECT Now() IS NULL';
     CREATE FUNCTION pure(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE FUNCTION many(int) RETURNS SETOF int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE FUNCTION native() RETURNS float8 LANGUAGE internal AS 'drandom';
@@ -105,9 +108,12 @@ TEST(Catalog, ColumnsDefaultsAndCollations) {
     const UserFunction* function = (*topology)->find_user_function(name);
     return function == nullptr ? -1 : static_cast<int>(function->behaviour);
   };
-  EXPECT_EQ(behaviour("mine"), static_cast<int>(UserFunctionClass::kMayRead));
+  EXPECT_EQ(behaviour("mine"), static_cast<int>(UserFunctionClass::kLocal));
+  for (const char* name : {"peeks", "asks", "waits"}) {
+    EXPECT_EQ(behaviour(name), static_cast<int>(UserFunctionClass::kMayRead)) << name;
+  }
   EXPECT_EQ(behaviour("pure"), static_cast<int>(UserFunctionClass::kPortable));
-  EXPECT_EQ(behaviour("many"), static_cast<int>(UserFunctionClass::kMayRead));
+  EXPECT_EQ(behaviour("many"), static_cast<int>(UserFunctionClass::kLocal));
   EXPECT_EQ(behaviour("native"), static_cast<int>(UserFunctionClass::kLocal));
   EXPECT_EQ(behaviour("lower"), -1);
   EXPECT_TRUE((*topology)->is_opaque("", "v"));

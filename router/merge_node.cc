@@ -390,7 +390,7 @@ class MergeNodePlanner {
         if (!out.columns->empty()) out.select += ", ";
         out.select += quoted_identifier(column.name);
         out.columns->push_back(column.name);
-        out.builtin_types &= is_alike_everywhere(column.type_oid);
+        out.builtin_types &= is_alike_everywhere(column.type_oid) || is_enum(column.type_oid);
       }
     }
     out.relation = relation_of(use);
@@ -403,6 +403,12 @@ class MergeNodePlanner {
       if (is_about(condition, use, scope)) out.conditions.push_back(std::move(condition));
     }
     return out;
+  }
+
+  // Its values go by their labels, in binary as well.
+  bool is_enum(std::uint32_t type) const {
+    return std::any_of(topology_.enums.begin(), topology_.enums.end(),
+                       [type](const EnumType& each) { return each.oid == type; });
   }
 
   // A row as one value is called like its table: does the name stand anywhere else than where it is

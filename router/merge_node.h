@@ -36,7 +36,8 @@ struct MergeInput {
   std::optional<ShardId> home;
   // Columns of the table's primary key, if something depends on it: GROUP BY names them.
   std::vector<std::string> primary_key;
-  // Types of its columns are the same everywhere: rows can go from server to server in binary.
+  // Types of its columns are PostgreSQL's own, the same everywhere, or enums: rows can go from
+  // server to server in binary.
   bool builtin_types = false;
 };
 

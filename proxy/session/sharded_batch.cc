@@ -321,6 +321,13 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
             under_search_path(bind->statement, statement_in(part, bind->statement)));
         if (!current) return fails(current.error(), own_parse != kNone ? own_parse : begin);
         const StatementPtr& statement = *current;
+        if (statement && statement->by_sql) {
+          return fails({sqlstate::kFeatureNotSupported,
+                        "a statement that was prepared by SQL cannot be bound by the protocol on a "
+                        "sharded database",
+                        "Use EXECUTE, or prepare it by the protocol."},
+                       begin);
+        }
         if (statement && statement->made_values > 0 && given_.empty()) {
           part.wants = Part::Wants::kValues;
           return part;

@@ -246,6 +246,10 @@ ShardedConversation::Verdict ShardedConversation::serve_statement(
     return run_on_shard(home_shard(), header, frame, &statement);
   }
   if (!catalog_ready()) return Verdict::kWait;
+  // With a hint it runs where that says, as it is.
+  if (names_statement(statement.verb) && !may_have_hint(statement.text)) {
+    if (const auto served = serve_prepared(header, frame, statement)) return *served;
+  }
   if (!check_no_hint(behind(statement.text, sql))) {
     // The only statement's all the same, and so a part of its text.
     StatementEffects whole = statement;

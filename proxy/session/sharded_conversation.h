@@ -126,6 +126,11 @@ class ShardedConversation final : public Conversation,
   Verdict serve_plain(const FrameHeader& header, std::string_view frame, std::string_view sql,
                       const StatementEffects& statement);
 
+  // PREPARE and its kin, sharded_prepared.cc.
+  std::optional<Verdict> serve_prepared(const FrameHeader& header, std::string_view frame,
+                                        const StatementEffects& statement);
+  Verdict execute_prepared(const StatementEffects& execute);
+
   // EXPLAIN (PGSHUNT), sharded_explain.cc.
   // What it is by the extended protocol: a portal, which has its rows once it has run.
   struct ExplainPortal {

@@ -184,7 +184,13 @@ def _(choose, text):
         lambda: (f"SELECT i.id, j.id AS other FROM items i, items j WHERE i.word < j.word AND i.id = {items.constant('bigint')}", "i.id, j.id"),
         lambda: (f"SELECT i.id, p.name FROM items i LEFT JOIN people p ON {choose.some('p.age > i.n * 5', 'p.nick = i.nick', 'p.name > i.kind')} "
                  f"AND p.name = {people.constant('text')}", "i.id, p.name"),
-        lambda: (f"SELECT u.id, n.body, c.name FROM users u LEFT JOIN notes n ON n.id = u.score LEFT JOIN countries c ON c.code = u.country", "u.id"))()
+        lambda: (f"SELECT u.id, n.body, c.name FROM users u LEFT JOIN notes n ON n.id = u.score LEFT JOIN countries c ON c.code = u.country", "u.id"),
+        # Joins with names of their own.
+        lambda: (f"SELECT j.id, j.no, who FROM (items i {outer}JOIN events e ON e.n = i.n) AS j WHERE {choose.some('j.amount > 1', 'who > $$c$$', 'word < $$e$$')}", None)
+        if choose.chance(0.3) else (f"SELECT j.owner, j.no FROM (items i {outer}JOIN events e ON e.item_id = i.id AND {items.condition()}) AS j", None),
+        lambda: (f"SELECT a, count(*), max(b) FROM (blog.items b {outer}JOIN people p ON b.owner = p.boss) AS j (a, id, b) WHERE id > {few} GROUP BY a", None),
+        lambda: (f"SELECT {choose.some('j.*', 'j::text', 'count(j)', 'j.mood')} FROM (people p {outer}JOIN grades g USING (mood)) AS j", None),
+        lambda: (f"SELECT x.mood, p.age, g.title FROM people p {outer}JOIN grades g USING (mood) AS x WHERE p.age > {few}", None))()
     if not total or choose.chance(0.3):
         return sql, False
     return f"{sql} ORDER BY {total}{items.limit()}", True
@@ -343,7 +349,8 @@ def _(choose, text):
         "SELECT p.name, p.city, sum(i.price) FROM people p JOIN items i ON i.owner = p.name GROUP BY p.name HAVING p.age > 25", "SELECT spent, no FROM visits GROUP BY day, no ORDER BY minutes, no",
         "SELECT kind, (SELECT count(*) FROM people WHERE age = n) FROM items GROUP BY id", f"SELECT item_id, kind, count(*) FROM events GROUP BY no, item_id HAVING n > {a}",
         "SELECT g.title, count(*) FROM items i JOIN grades g USING (mood) GROUP BY g.mood", "SELECT * FROM cities c JOIN people p ON p.city = c.name GROUP BY c.name, p.name",
-        "TABLE items", "TABLE visits ORDER BY day, no LIMIT 3", f"SELECT FROM items WHERE n > {a}", "SELECT count(*) FROM ONLY items",
+        "TABLE items", "TABLE visits ORDER BY day, no LIMIT 3", "TABLE voids UNION ALL TABLE voids", "SELECT count(*) FROM (TABLE visits) x", "WITH x AS (TABLE ONLY blog.items) SELECT max(id) FROM x",
+        f"SELECT count(*) FROM ONLY (visits) WHERE minutes > {a}", "SELECT max(v.spent) FROM ONLY (visits) AS v JOIN ONLY (blog.items) ON v.item = items.id", f"SELECT FROM items WHERE n > {a}", "SELECT count(*) FROM ONLY items",
         f"SELECT count(*) FROM visits WHERE day = date '2024-01-09' OR day > '2024-01-16'",
         "SELECT day, count(*), sum(spent) FROM visits WHERE day BETWEEN '2024-01-05' AND '2024-01-10' GROUP BY day"), False
 
@@ -449,6 +456,15 @@ def _(choose, text):
         f'SELECT v IS NULL, ROW(c.name, 1) FROM {bare} LEFT JOIN cities c ON c.name = \'Ulm\'', f'SELECT i.*, b.* FROM items i JOIN blog.items b ON b.id = i.id WHERE i.n > 0',
         'SELECT items.id, b.kind FROM items JOIN blog.items b USING (id)', 'SELECT count(*) FROM blog.items, public.items WHERE public.items.owner = blog.items.owner',
         'SELECT blog.items.owner, public.items.id FROM blog.items LEFT JOIN public.items ON public.items.id = blog.items.id',
+        'SELECT public.items.*, blog.items.* FROM blog.items JOIN items ON public.items.owner = blog.items.owner WHERE blog.items.id > 3',
+        'SELECT count(*) FROM public.items WHERE EXISTS (SELECT 1 FROM blog.items WHERE blog.items.owner = public.items.owner AND blog.items.id < public.items.id)',
+        'SELECT id, (SELECT max(blog.items.id) FROM blog.items WHERE blog.items.kind = public.items.kind) FROM items WHERE public.items.n > 1',
+        'SELECT id FROM items WHERE id IN (SELECT items.id FROM blog.items) AND items.kind > \'a\'',
+        # Functions that have no order or form of their own on shards, but one on any server.
+        "SELECT owner, ts_rank(to_tsvector('simple', kind || ' ' || owner), to_tsquery('simple', 'anna | bob')) FROM items WHERE to_tsvector('simple', owner) @@ plainto_tsquery('simple', 'anna')",
+        'SELECT max(area(box(point(0, 0), point(1, n::float8)))), count(*) FROM items WHERE num_nulls(n, parent) = 0',
+        "SELECT (xpath('/a/text()', xml))[1]::text, count(*) FROM \"Odd ones\" GROUP BY 1", 'SELECT enum_last(max(mood)), enum_range(NULL::mood)::text FROM items',
+        "SELECT length(setweight(words, 'A')), count(*) FROM \"Odd ones\" GROUP BY 1", 'SELECT pg_size_pretty(sum(big)), numnode(to_tsquery(min(kind) || $$a$$)) FROM items WHERE big < 100000000000',
         f'SELECT day, sum(value), count(DISTINCT who) FROM readings WHERE day > \'2024-01-0{choose.number(1, 9)}\' GROUP BY day', 'SELECT count(*) FROM ONLY items',
         'SELECT r.day, v.no FROM readings r JOIN visits v USING (day) ORDER BY 1, 2 LIMIT 9', 'SELECT count(*) FROM items TABLESAMPLE SYSTEM (100)',
         'SELECT $x$ FROM items; $x$ || kind || E\'\\\'--\' AS "a ""b"" c" /* , id /* nested */ */ FROM items -- the end', "SELECT 'it''s; ' || owner FROM items WHERE kind <> '$a' GROUP BY 1",
@@ -531,6 +547,19 @@ def _(choose):
     return [*steps, some_read(choose), Step("ROLLBACK"), some_read(choose)]
 
 
+def executed(choose):
+    """A statement of SQL's PREPARE, with values."""
+    key, name, number = choose.number(1, 44), choose.some(*NAMED).replace("'", "''"), choose.number()
+    prepare, values = choose.some(
+        ("(bigint) AS SELECT * FROM items WHERE id = $1", key), ("(int, text) AS SELECT id, $1 FROM items WHERE n > $1 AND owner > $2", f"{number}, '{name}'"),
+        ("AS SELECT count(*), max(kind) FROM items WHERE owner = $1 AND n > $2", f"'{name}', {number}"), ("(text) AS SELECT i.id, p.age FROM items i JOIN people p ON "
+                                                                                                        "p.name = i.owner WHERE p.name = $1", f"'{name}'"),
+        ("(numeric, date) AS SELECT day, sum(spent) > $1 FROM visits WHERE day > $2 OR spent = $1 GROUP BY day", "2.5, '2024-01-07'"),
+        ("(mood, bool) AS SELECT name, $2 FROM people WHERE mood = $1 OR $2", f"'ok', {choose.some('true', 'false', 'NULL')}"))
+    steps = [Step(f"PREPARE p {prepare}"), Step(f"EXECUTE p ({values})"), Step(f"EXECUTE p ({values})"), Step("DEALLOCATE p")]
+    return [*steps, Step(choose.some(f"EXECUTE p ({values})", "DEALLOCATE p"))] if choose.chance(0.2) else steps
+
+
 @statement_class("reads in other ways", reads=True, weight=4, ways=("simple",))
 def _(choose):
     sql, values, ordered = some_read(choose)
@@ -540,13 +569,11 @@ def _(choose):
     return choose.some(
         lambda: Step(f"COPY ({sql}) TO STDOUT{choose.some('', ' (FORMAT csv, HEADER)', ' (FORMAT csv, FORCE_QUOTE *)', ' CSV')}", (), ordered),
         lambda: [Step(f"PREPARE p AS {sql}"), Step("EXECUTE p", (), ordered), Step("EXECUTE p", (), ordered), Step("DEALLOCATE p")],
+        lambda: executed(choose),
         lambda: [Step("BEGIN"), Step(f"DECLARE c CURSOR FOR {sql}"), Step(f"FETCH {'3' if ordered else 'ALL'} FROM c", (), ordered),
                  Step("FETCH ALL FROM c", (), ordered), Step("CLOSE c"), Step("COMMIT")],
         lambda: Step("; ".join([sql, *(inlined(*some_read(choose)[:2]) for _ in range(choose.number(1, 2)))])),
         lambda: Step(f"SELECT 1; {sql}; SELECT 2", (), ordered),
-        lambda: [Step("BEGIN"), Step(f"CREATE TEMP TABLE kept AS SELECT * FROM ({sql}) x"), Step("SELECT count(*) FROM kept"), Step("ROLLBACK")],
-        lambda: [Step("BEGIN"), Step("SELECT id, kind FROM items WHERE n > 2 ORDER BY id FOR UPDATE", (), True),
-                 Step(f"SELECT i.id FROM items i JOIN people p ON p.name = i.owner FOR {choose.some('SHARE', 'UPDATE OF i', 'KEY SHARE')}"), Step("ROLLBACK")],
         lambda: Step(f"/* first */ {sql} /* last */;", (), ordered))()
 
 
@@ -587,11 +614,24 @@ def _(choose):
     return [*steps, Step("ROLLBACK"), *choose.some([], [], [], [Step("FETCH c")])]
 
 
+@statement_class("reads that lock or keep", reads=True, weight=1, ways=("simple",))
+def _(choose):
+    """They write: locks on rows of several shards, and a table that only one server has. Refused, as long as nobody
+    says that the locks are taken in one order, and where such a table is."""
+    sql, values, _ = some_read(choose)
+    sql = inlined(sql, values)
+    return [Step("BEGIN"), *choose.some(
+        lambda: [Step(f"CREATE TEMP TABLE kept AS SELECT * FROM ({sql}\n) x"), Step("SELECT count(*) FROM kept")],
+        lambda: [Step("SELECT id, kind FROM items WHERE n > 2 ORDER BY id FOR UPDATE", (), True),
+                 Step(f"SELECT i.id FROM items i JOIN people p ON p.name = i.owner FOR {choose.some('SHARE', 'UPDATE OF i', 'KEY SHARE')}")])(),
+        Step("ROLLBACK")]
+
+
 @statement_class("reads under settings", reads=True, weight=3)
 def _(choose):
     name, value = choose.some(
         ("datestyle", "'SQL, DMY'"), ("timezone", "'Asia/Kolkata'"), ("timezone", "'America/New_York'"), ("extra_float_digits", "0"),
-        ("bytea_output", "escape"), ("intervalstyle", "iso_8601"), ("search_path", "public"), ("search_path", '"$user", public'),
+        ("bytea_output", "escape"), ("intervalstyle", "iso_8601"), ("search_path", "public"), ("search_path", '"$user", public'), ("search_path", "public, pg_catalog"), ("search_path", "public, blog"),
         ("statement_timeout", "'30s'"), ("default_transaction_read_only", "on"), ("default_transaction_isolation", "'repeatable read'"),
         ("array_nulls", "on"), ("work_mem", "'64kB'"), ("enable_hashjoin", "off"), ("xmloption", "content"))
     text = Text()

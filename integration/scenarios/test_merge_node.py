@@ -17,6 +17,12 @@ CREATE DOMAIN small_number AS int;
 CREATE TABLE odd (id bigint PRIMARY KEY, date date, year int, ts timestamp, s smallint, d small_number, t text, num numeric, r regclass,
                   kinds regtype[]);
 CREATE TABLE parent (id bigint PRIMARY KEY, x int);
+CREATE FUNCTION doubled(n int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN IF n > 3 THEN RETURN n * 2; END IF; RETURN n; END $$;
+CREATE FUNCTION labelled(t text) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT upper(t) || '!' $$;
+CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql STABLE AS $$ SELECT count(*) FROM users $$;
+CREATE FUNCTION through(n bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN counted() + n; END $$;
+CREATE FUNCTION told(n bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT count(*) FR' || 'OM users' INTO n; RETURN n; END $$;
+CREATE FUNCTION timed() RETURNS timestamptz LANGUAGE sql AS $$ SELECT now() $$;
 """
 ODD_ROWS = """INSERT INTO odd VALUES """ + ", ".join(
     f"({n}, '2024-01-0{1 + n % 3}', {2000 + n % 4}, '2024-02-0{1 + n % 5} 12:00', {n % 4}, {n % 3}, '{'abc'[n % 3]}', {n}.{n % 3}1, 'users', "
@@ -241,10 +247,65 @@ def test_words_that_are_not_what_they_seem(parts, whole, sql):
 
 
 @pytest.mark.parametrize("sql", [
-    "SELECT a, b FROM (users u JOIN posts p ON u.score = p.likes) AS j (a, b)",
-    "SELECT a, count(*) FROM (odd o JOIN parent p ON o.id = p.id) AS j (k, a) GROUP BY a"])
-def test_joins_with_a_name_are_refused(parts, sql):
-    assert answer(parts, sql) == "0A000"
+    "SELECT a, b FROM (users u JOIN posts p ON u.score = p.likes) AS j (a, b) ORDER BY 1, 2",
+    "SELECT id, count(*) FROM (odd o JOIN parent p ON o.s = p.x) AS j (k, id) WHERE id > '2024-01-01' GROUP BY id ORDER BY 1",
+    "SELECT x, count(*) FROM (odd o JOIN parent p ON o.id = p.id) AS j (k, x) WHERE k = 3 GROUP BY x ORDER BY 1",
+    "SELECT a, count(*) FROM (odd o JOIN parent p ON o.id = p.id) AS j (k, a) GROUP BY a ORDER BY 1",
+    "SELECT j.s, max(j::text) FROM (odd o JOIN parent p USING (id)) AS j GROUP BY j.s ORDER BY 1"])
+def test_joins_may_have_a_name(parts, whole, sql):
+    assert answer(parts, sql) == answer(whole, sql) != "0A000"
+
+
+def test_a_join_may_name_columns_as_others_are_called(parts, whole):
+    """`id` is not the key here, on which all of a key's rows would be."""
+    for key in range(1, 8):
+        for sql in (f"SELECT count(*) FROM (users u JOIN posts p ON u.id = p.user_id) AS j (a, id) WHERE id = '{key}'",
+                    f"SELECT x FROM (odd o JOIN parent p ON o.id = p.id) AS j (x, y, id) WHERE id = {2000 + key} ORDER BY 1",
+                    f"SELECT count(*) FROM (odd o JOIN parent p ON o.id = p.id) AS odd (x, y, id) WHERE odd.id = {2000 + key}"):
+            assert answer(parts, sql) == answer(whole, sql), sql
+
+
+def test_functions_of_the_users(parts, whole):
+    for sql in ("SELECT doubled(score), count(*) FROM users GROUP BY 1 ORDER BY 1", "SELECT labelled(name) FROM users WHERE doubled(score) > 4 ORDER BY id",
+                "SELECT max(labelled(p.body)) FROM posts p JOIN users u ON u.score = p.likes"):
+        assert answer(parts, sql) == answer(whole, sql) != "0A000", sql
+    for sql in ("SELECT counted() FROM users", "SELECT through(id) FROM users", "SELECT max(told(id)) FROM users", "SELECT count(timed()) FROM users"):
+        assert answer(parts, sql) == "0A000", sql
+
+
+def test_words_of_time_have_one_clock_or_none(parts):
+    for sql in ("SELECT DISTINCT 'now'::timestamptz = now() AND 'today'::date = current_date FROM users",
+                "SELECT bool_and(clock_timestamp() >= now() AND age(now()) <= '0') FROM users u JOIN posts p ON u.score = p.likes"):
+        assert answer(parts, sql) == [(True,)]
+        parts.execute("BEGIN")
+        assert answer(parts, sql) == "0A000"  # its own time is that of BEGIN
+        parts.execute("ROLLBACK")
+
+
+def test_prepared_by_sql(parts, whole):
+    for client in (parts, whole):
+        client.execute("PREPARE one (bigint) AS SELECT name FROM users WHERE id = $1")
+        client.execute("PREPARE many (int) AS SELECT count(*), $1 FROM users u JOIN posts p ON u.score = p.likes AND p.likes > $1")
+        client.execute("PREPARE adds AS INSERT INTO posts VALUES ($1, $2, 'new', 3) RETURNING id")
+    for sql in ("EXECUTE one (5)", "EXECUTE one ('7')", "EXECUTE many (1)", "EXECUTE many (NULL)", "EXECUTE one", "EXECUTE nobody (1)", "EXECUTE many (2)",
+                "EXECUTE adds (5, 77)", "EXECUTE adds (5, 77)", "EXECUTE many (2)", "EXECUTE one ('x')"):
+        assert answer(parts, sql, prepare=False) == answer(whole, sql, prepare=False), sql
+    # As in PostgreSQL, a transaction that fails keeps what it has prepared.
+    for client in (parts, whole):
+        client.execute("BEGIN")
+        client.execute("PREPARE two AS SELECT max(score) FROM users")
+        client.execute("ROLLBACK")
+        assert answer(client, "EXECUTE two", prepare=False) == [(9,)]
+        assert answer(client, "PREPARE two AS SELECT 1", prepare=False) == "42P05"
+        assert answer(client, "PREPARE wrong AS SELECT nothing FROM users", prepare=False) == "42703"
+        client.execute("DEALLOCATE two")
+        assert answer(client, "EXECUTE two", prepare=False) == "26000"
+        client.execute("DEALLOCATE ALL")
+        assert answer(client, "EXECUTE one (5)", prepare=False) == "26000"
+    # Literals mean what they meant then, which is not kept.
+    parts.execute("PREPARE day AS SELECT count(*) FROM odd WHERE date > '01/02/2024'")
+    parts.execute("SET datestyle = 'ISO, DMY'")
+    assert answer(parts, "EXECUTE day", prepare=False) == "0A000"
 
 
 @pytest.mark.parametrize("lock", ["TRUNCATE posts", "LOCK TABLE users IN ACCESS EXCLUSIVE MODE", "LOCK TABLE countries",

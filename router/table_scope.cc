@@ -69,7 +69,7 @@ std::string shown_name(std::string_view schema, std::string_view name) {
 Error ambiguous(std::string_view name, std::string_view schema, std::string_view other) {
   return refusal("table \"" + std::string(name) + "\" may be " + shown_name(schema, name) + " or " +
                      shown_name(other, name) + ", which need not be on one shard",
-                 "Write its schema.");
+                 "Write its schema, or reset search_path.");
 }
 
 // May it have tables that nobody declared, in place of one found further along a path?
@@ -163,7 +163,7 @@ Status check_write_target(const ResolvedTable& table, const TableName& name) {
   if (table.shadows == nullptr) return Ok{};
   return refusal("table \"" + name.name + "\" may be a tenant's or the reference table " +
                      shown_name(table.shadows->schema, name.name),
-                 "Write its schema.");
+                 "Write its schema, or reset search_path.");
 }
 
 Status TableScope::add_target(const TableName& target) {

@@ -188,6 +188,8 @@ class Runner:
         try:
             if client.status() != IDLE:
                 client.simple("ROLLBACK")
+            if any(step.sql.startswith("PREPARE p") for step in case.steps):
+                client.simple("DEALLOCATE p")  # where what follows was refused
             if any("SET " in step.sql or "set_config" in step.sql for step in case.steps):
                 client.simple("RESET ALL")
                 client.simple("SET timezone = 'UTC'")

@@ -104,7 +104,7 @@ def test_values_that_need_care(twice, name, form):
 
 @pytest.mark.parametrize("form", ["(FORMAT csv, FORCE_QUOTE (name))", "(FORMAT csv, FORCE_QUOTE (name, id), HEADER)", "CSV FORCE QUOTE id",
                                   "(FORMAT csv, FORCE_QUOTE (nothing))", "(FORMAT csv, FORCE_QUOTE (noted))", "(FORCE_QUOTE (id))", "(FORMAT csv, NULL '\"')",
-                                  "(FORMAT csv, DELIMITER ',,')", "(FORMAT binary, HEADER)", "(FORMAT binary, DELIMITER ',')", "(FORMAT nothing)", "(NOTHING)",
+                                  "(FORMAT csv, DELIMITER ',,')", "(FORMAT binary, HEADER)", "(FORMAT binary, DELIMITER ',')", "(FORMAT nothing)",
                                   "(FORMAT csv, FORMAT text)", "(HEADER match)", "(FORCE_NULL (id), FORMAT csv)", "(FREEZE)", "(DELIMITER E'\\n')",
                                   "(FORMAT 'csv', HEADER true)", "(format TEXT, header false)", "WITH CSV", "WITH DELIMITER ';' NULL AS 'x'"])
 @pytest.mark.parametrize("sql", ["SELECT id, name FROM users ORDER BY id", "SELECT name, id, noted FROM users ORDER BY noted, id",

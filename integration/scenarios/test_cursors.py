@@ -240,7 +240,6 @@ WRONG = {
     "no name": (["BEGIN", "FETCH 3"], "42601"),
     "closed": (["BEGIN", ORDERED, "FETCH c", "CLOSE c", "FETCH c"], "34000"),
     "closed, all": (["BEGIN", ORDERED, "FETCH c", "CLOSE ALL", "FETCH c"], "34000"),
-    "no parameter": (["BEGIN", "DECLARE c CURSOR FOR SELECT id FROM users WHERE id > $1"], "42P02"),
 }
 
 
@@ -253,6 +252,10 @@ def test_errors(twice, name, how):
         answers += twice.ask(query(sql) if how == "simple" else run(sql) + sync())
     if how == "simple" and code:
         assert next(each for each in errors(answers) if each != "22012") == code
+
+
+def test_a_parameter_that_is_none(twice):
+    assert errors(twice.say("BEGIN", "DECLARE c CURSOR FOR SELECT id FROM users WHERE id > $1", "ROLLBACK")) == ["42P02"]
 
 
 @pytest.mark.parametrize("sql", [

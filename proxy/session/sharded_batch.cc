@@ -822,13 +822,6 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
                    "its Bind",
                    "Send Execute with the Bind, or pin the statement to one key."});
   }
-  if (route->kind == RouteKind::kCopyQuery) {
-    if (const Status good = check_parses(messages); !good) return refuse(good.error());
-    const Verdict verdict =
-        copy_query(*route, prepared->text, prepared->effect.effects, std::move(plan.preface));
-    if (verdict == Verdict::kTaken) static_cast<void>(serve_parses(messages));
-    return verdict;
-  }
   const bool selects = route->kind == RouteKind::kInsertSelect;
   std::size_t wanted = prepared->types.size();
   if (selects) wanted = std::max(wanted, uses_of_parameters(prepared->text).size());
@@ -838,6 +831,16 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
                        " parameters, but prepared statement \"" + std::string(bind->statement) +
                        "\" requires " + std::to_string(wanted),
                    {}});
+  }
+  if (route->kind == RouteKind::kCopyQuery) {
+    if (const Status good = check_parses(messages); !good) return refuse(good.error());
+    const Verdict verdict =
+        copy_query(*route, prepared->text, prepared->effect.effects, std::move(plan.preface));
+    if (verdict == Verdict::kTaken) static_cast<void>(serve_parses(messages));
+    if (verdict == Verdict::kTaken && transaction_.open()) {
+      note_portal(bind->portal, OpenCursor::Place::kDone, 0);
+    }
+    return verdict;
   }
   const bool writes = route->kind == RouteKind::kEveryShard;
   plan.use = writes ? FanOutPlan::Use::kAgree : FanOutPlan::Use::kMerge;

@@ -8,6 +8,7 @@
 #include "router/distribution.h"
 #include "router/parse_tree.h"
 #include "router/scatter_plan.h"
+#include "router/select_text.h"
 #include "router/sql_text.h"
 
 namespace pgshunt {
@@ -22,21 +23,6 @@ constexpr std::array<std::string_view, 8> kOfThemselves = {
 bool is_of_itself(std::string_view name) {
   return std::find(kOfThemselves.begin(), kOfThemselves.end(), name) != kOfThemselves.end();
 }
-
-// A run of tokens, [begin, end).
-struct Tokens {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  bool empty() const { return begin >= end; }
-};
-
-// The outermost clauses of a SELECT.
-struct Clauses {
-  Tokens targets;
-  Tokens from;   // FROM and WHERE, with their words
-  Tokens group;  // the list
-  Tokens rest;   // HAVING, ORDER BY, LIMIT, ..., with their words
-};
 
 // The name PostgreSQL gives to a column without AS (FigureColname); nothing where that is not
 // known here.
@@ -56,17 +42,19 @@ std::optional<std::string> column_name(const Expr& value) {
 
 class PartialPlanner {
  public:
-  PartialPlanner(const Topology& topology, const LevelText& level, const Query& query,
-                 const TableScope& scope)
-      : topology_(topology), level_(level), query_(query), scope_(scope) {}
+  PartialPlanner(const Topology& topology, const LevelText& level, SelectText select,
+                 const Query& query, const TableScope& scope)
+      : topology_(topology),
+        level_(level),
+        select_(std::move(select)),
+        items_(select_.split(select_.targets())),
+        query_(query),
+        scope_(scope) {}
 
   std::optional<PartialAggregates> plan() {
-    if (!find_clauses() || !find_groups()) return std::nullopt;
-    std::string targets;
-    const std::vector<Tokens> items = split(clauses_.targets);
-    if (items.size() != query_.targets.size()) return std::nullopt;
+    if (items_.size() != query_.targets.size() || !find_groups()) return std::nullopt;
     out_.text = "SELECT ";
-    for (std::size_t i = 0; i < items.size(); ++i) {
+    for (std::size_t i = 0; i < items_.size(); ++i) {
       if (i > 0) out_.text += ", ";
       const Target& target = query_.targets[i];
       auto name = target.value ? column_name(*target.value) : std::nullopt;
@@ -80,134 +68,42 @@ class PartialPlanner {
       out_.text += (i == 0 ? " GROUP BY " : ", ") + group_name(i);
     }
     out_.text += " ";
-    if (!append(clauses_.rest) || !names_only_ours()) return std::nullopt;
+    if (!append(select_.rest()) || !names_only_ours()) return std::nullopt;
     if (partials_.empty() && groups_.empty()) return std::nullopt;
     finish_select();
     return std::move(out_);
   }
 
  private:
-  bool find_clauses() {
-    const std::size_t count = level_.tokens().size();
-    if (!level_.is_keyword(0, "select")) return false;
-    if (level_.is_keyword(1, "all") || level_.is_keyword(1, "distinct")) return false;
-    std::optional<std::size_t> table;
-    for (const TableUse& use : scope_.tables()) {
-      const auto at = level_.at(static_cast<std::size_t>(std::max(use.name->location, 0)));
-      if (at && (!table || *at < *table)) table = at;
-    }
-    if (!table) return false;
-    std::size_t from = *table;
-    while (from > 0 && !(level_.depth(from) == 0 && level_.is_keyword(from, "from"))) --from;
-    if (from == 0) return false;
-    std::size_t group = from;
-    const auto at_clause = [&](std::size_t i) {
-      return level_.depth(i) == 0 && (level_.ends_where(i));
-    };
-    while (group < count && !at_clause(group)) ++group;
-    clauses_.targets = {1, from};
-    clauses_.from = {from, group};
-    std::size_t rest = group;
-    if (level_.is_keyword(group, "group")) {
-      if (!level_.is_keyword(group + 1, "by")) return false;
-      rest = group + 2;
-      while (rest < count && !at_clause(rest)) ++rest;
-      clauses_.group = {group + 2, rest};
-    }
-    std::size_t end = count;
-    while (end > rest && level_.is_symbol(end - 1, ';')) --end;
-    clauses_.rest = {rest, end};
-    return true;
-  }
-
-  // The parts of a list.
-  std::vector<Tokens> split(Tokens list) const {
-    std::vector<Tokens> out;
-    std::size_t begin = list.begin;
-    for (std::size_t i = list.begin; i < list.end; ++i) {
-      if (level_.depth(i) != 0 || !level_.is_symbol(i, ',')) continue;
-      out.push_back({begin, i});
-      begin = i + 1;
-    }
-    if (begin < list.end) out.push_back({begin, list.end});
-    return out;
-  }
-
-  std::string_view text(Tokens tokens) const {
-    const std::size_t begin = level_.tokens()[tokens.begin].begin;
-    return level_.sql().substr(begin, level_.tokens()[tokens.end - 1].end - begin);
-  }
-
   // A target without its AS and name.
-  Tokens value_of_target(std::size_t index) const {
-    const std::vector<Tokens> items = split(clauses_.targets);
-    Tokens out = items[index];
-    if (query_.targets[index].name.empty() || out.end - out.begin < 2) return out;
-    --out.end;  // the name, which is one token
-    if (level_.tokens()[out.end - 1].kind == TokenKind::kIdentifier &&
-        word_is(level_.text(out.end - 1), "as")) {
-      --out.end;
-    }
-    return out;
+  TokenRun value_of_target(std::size_t index) const {
+    return select_.value_of(items_[index], query_.targets[index]);
   }
 
-  bool is_column(const std::string& name) const {
-    return std::any_of(scope_.tables().begin(), scope_.tables().end(), [&](const TableUse& use) {
-      return use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-             use.resolved.table->find_column(name) != nullptr;
-    });
-  }
-
-  // What GROUP BY names: a number and the name of a target stand for that.
   bool find_groups() {
-    if (query_.grouped != !clauses_.group.empty()) return false;
-    if (clauses_.group.empty()) return true;
-    if (split(clauses_.targets).size() != query_.targets.size()) return false;
-    for (Tokens item : split(clauses_.group)) {
-      if (item.empty()) return false;
-      if (item.end - item.begin == 1) {
-        const SqlToken& token = level_.tokens()[item.begin];
-        if (token.kind == TokenKind::kInteger) {
-          std::size_t number = 0;
-          for (const char digit : level_.text(item.begin)) {
-            if (digit < '0' || digit > '9' || number > 10'000) return false;
-            number = number * 10 + static_cast<std::size_t>(digit - '0');
-          }
-          if (number == 0 || number > query_.targets.size()) return false;
-          item = value_of_target(number - 1);
-        } else if (const std::string name = level_.name(item.begin);
-                   !name.empty() && !is_column(name)) {
-          const auto target = std::find_if(query_.targets.begin(), query_.targets.end(),
-                                           [&](const Target& each) { return each.name == name; });
-          if (target == query_.targets.end()) return false;
-          item = value_of_target(static_cast<std::size_t>(target - query_.targets.begin()));
-        } else if (name.empty()) {
-          return false;
-        }
-      }
-      if (level_.name(item.begin).empty() || level_.is_keyword(item.begin, "row")) return false;
-      groups_.push_back(item);
+    const auto items = select_.groups(query_, scope_);
+    if (!items) return false;
+    for (const SelectText::GroupItem& item : *items) {
+      const std::size_t first = item.tokens.begin;
+      if (level_.name(first).empty() || level_.is_keyword(first, "row")) return false;
+      groups_.push_back(item.tokens);
     }
     return true;
   }
 
   // A column, with its table or without. It binds to nothing beside it, so it may stand for itself
   // anywhere; other expressions are found again only where they are all of a target.
-  bool is_column(Tokens group) const {
+  bool is_column(TokenRun group) const {
     const std::size_t size = group.end - group.begin;
     return size == 1 || (size == 3 && level_.is_symbol(group.begin + 1, '.') &&
                          !level_.name(group.begin + 2).empty());
   }
 
-  bool append_target(Tokens value) {
+  bool append_target(TokenRun value) {
     if (value.empty()) return false;
     for (std::size_t i = 0; i < groups_.size(); ++i) {
-      const Tokens group = groups_[i];
-      const std::size_t size = group.end - group.begin;
-      if (size != value.end - value.begin) continue;
-      std::size_t k = 0;
-      while (k < size && same(value.begin + k, group.begin + k)) ++k;
-      if (k < size) continue;
+      const TokenRun group = groups_[i];
+      if (!select_.same(value, group)) continue;
       out_.text += group_name(i);
       ++put_;
       return true;
@@ -218,9 +114,9 @@ class PartialPlanner {
   // ORDER BY a name means the column of the result, if there is one.
   bool is_result_column(std::size_t at) const {
     const std::string name = level_.name(at);
-    if (name.empty() || at < clauses_.rest.begin || level_.depth(at) != 0) return false;
+    if (name.empty() || at < select_.rest().begin || level_.depth(at) != 0) return false;
     const bool begins = level_.is_keyword(at - 1, "by") || level_.is_symbol(at - 1, ',');
-    const bool ends = at + 1 >= clauses_.rest.end || level_.is_symbol(at + 1, ',') ||
+    const bool ends = at + 1 >= select_.rest().end || level_.is_symbol(at + 1, ',') ||
                       level_.ends_where(at + 1) || level_.is_keyword(at + 1, "asc") ||
                       level_.is_keyword(at + 1, "desc") || level_.is_keyword(at + 1, "nulls");
     return begins && ends && std::find(names_.begin(), names_.end(), name) != names_.end();
@@ -230,14 +126,8 @@ class PartialPlanner {
     return "\"pgshunt.g" + std::to_string(index + 1) + "\"";
   }
 
-  bool same(std::size_t a, std::size_t b) const {
-    const std::string name = level_.name(a);
-    if (!name.empty()) return name == level_.name(b);
-    return level_.tokens()[a].kind == level_.tokens()[b].kind && level_.text(a) == level_.text(b);
-  }
-
   // Does a group's expression stand here? How many tokens it takes; 0: no.
-  std::size_t group_at(std::size_t at, std::size_t end, Tokens group) const {
+  std::size_t group_at(std::size_t at, std::size_t end, TokenRun group) const {
     const std::size_t size = group.end - group.begin;
     const bool qualified = at > 0 && level_.is_symbol(at - 1, '.');
     const auto ends_well = [&](std::size_t behind) {
@@ -246,7 +136,7 @@ class PartialPlanner {
     if (qualified || !is_column(group) || is_result_column(at)) return 0;
     if (at + size <= end) {
       std::size_t i = 0;
-      while (i < size && same(at + i, group.begin + i)) ++i;
+      while (i < size && select_.same(at + i, group.begin + i)) ++i;
       if (i == size && ends_well(at + size)) return size;
     }
     // A column with or without its table.
@@ -279,39 +169,11 @@ class PartialPlanner {
     return "\"pgshunt.p" + std::to_string(index + 1) + "\"";
   }
 
-  // The call that begins here, up to its FILTER; 0: there is none that can be put together.
-  std::optional<std::size_t> end_of_call(std::size_t at, std::size_t end) const {
-    const auto closing = [&](std::size_t open) -> std::optional<std::size_t> {
-      const int depth = level_.depth(open);
-      for (std::size_t i = open + 1; i < end; ++i) {
-        if (level_.depth(i) == depth) return i;
-      }
-      return std::nullopt;
-    };
-    const auto close = closing(at + 1);
-    if (!close) return std::nullopt;
-    if (level_.is_keyword(at + 2, "distinct")) return std::nullopt;
-    for (std::size_t i = at + 2; i < *close; ++i) {
-      const bool sorts = level_.is_keyword(i, "order") && level_.is_keyword(i + 1, "by");
-      if (sorts && level_.depth(i) == level_.depth(at) + 1) return std::nullopt;
-    }
-    std::size_t behind = *close + 1;
-    if (level_.is_keyword(behind, "within") || level_.is_keyword(behind, "over")) {
-      return std::nullopt;
-    }
-    if (behind < end && level_.is_keyword(behind, "filter") && level_.is_symbol(behind + 1, '(')) {
-      const auto filter = closing(behind + 1);
-      if (!filter) return std::nullopt;
-      behind = *filter + 1;
-    }
-    return behind;
-  }
-
   // Writes a part of the statement in terms of what the shards have said. False: it cannot be.
-  bool append(Tokens tokens) {
+  bool append(TokenRun tokens) {
     std::size_t copied = tokens.begin;
     const auto copy_to = [&](std::size_t at) {
-      if (copied < at) out_.text.append(text({copied, at})).append(" ");
+      if (copied < at) out_.text.append(select_.text({copied, at})).append(" ");
     };
     for (std::size_t at = tokens.begin; at < tokens.end;) {
       std::size_t taken = 0;
@@ -351,10 +213,10 @@ class PartialPlanner {
     const std::string names[] = {name};
     if (classify_function(topology_, names) != FunctionClass::kAggregate) return 0;
     if (at > 0 && level_.is_symbol(at - 1, '.')) return std::nullopt;
-    const auto behind = end_of_call(at, end);
+    const auto behind = end_of_plain_aggregate(level_, at, end);
     if (!behind) return std::nullopt;
-    const std::string call(text({at, *behind}));
-    const std::string arguments(text({at + 1, *behind}));
+    const std::string call(select_.text({at, *behind}));
+    const std::string arguments(select_.text({at + 1, *behind}));
     copy_to(at);
     if (name == "count") {
       out_.text +=
@@ -413,14 +275,14 @@ class PartialPlanner {
   void finish_select() {
     out_.select = "SELECT ";
     for (std::size_t i = 0; i < groups_.size(); ++i) {
-      out_.select.append(i > 0 ? ", " : "").append(text(groups_[i])).append(" AS ");
+      out_.select.append(i > 0 ? ", " : "").append(select_.text(groups_[i])).append(" AS ");
       out_.select += group_name(i);
     }
     for (std::size_t i = 0; i < partials_.size(); ++i) {
       if (i > 0 || !groups_.empty()) out_.select += ", ";
       out_.select += partials_[i] + " AS " + partial_name(i);
     }
-    out_.select.append(" ").append(text(clauses_.from));
+    out_.select.append(" ").append(select_.text(select_.from()));
     for (std::size_t i = 0; i < groups_.size(); ++i) {
       out_.select += (i == 0 ? " GROUP BY " : ", ") + std::to_string(i + 1);
     }
@@ -428,10 +290,11 @@ class PartialPlanner {
 
   const Topology& topology_;
   const LevelText& level_;
+  const SelectText select_;
+  const std::vector<TokenRun> items_;  // of the list of targets
   const Query& query_;
   const TableScope& scope_;
-  Clauses clauses_;
-  std::vector<Tokens> groups_;
+  std::vector<TokenRun> groups_;
   std::vector<std::string> partials_;
   std::vector<std::string> names_;  // of the result's columns
   std::size_t put_ = 0;             // how often a group's column was written, but in GROUP BY
@@ -478,7 +341,9 @@ std::optional<PartialAggregates> plan_partial_aggregates(const Topology& topolog
         user->behaviour == UserFunctionClass::kAggregate;
     if (user != nullptr && !of_another_kind) return std::nullopt;
   }
-  return PartialPlanner(topology, level, query, scope).plan();
+  auto select = SelectText::read(level, scope);
+  if (!select) return std::nullopt;
+  return PartialPlanner(topology, level, std::move(*select), query, scope).plan();
 }
 
 }  // namespace pgshunt

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "protocol/row_value.h"
-#include "router/builtin.h"
+#include "router/column_types.h"
 #include "router/refusal.h"
 
 namespace pgshunt {
@@ -21,7 +21,8 @@ bool is_star(const Target& target) {
 
 class SortPlanner {
  public:
-  SortPlanner(const Query& query, const TableScope& scope) : query_(query), scope_(scope) {
+  SortPlanner(const Query& query, const TableScope& scope)
+      : query_(query), scope_(scope), types_(scope) {
     for (std::size_t i = 0; i < query.targets.size(); ++i) {
       const Target& target = query.targets[i];
       if (!is_star(target)) continue;
@@ -56,7 +57,7 @@ class SortPlanner {
     } else if (key.where == SortKey::Where::kNamedOrHidden) {
       return Ok{};
     }
-    const Column* column = is_plain_column(*value) ? catalog_column(*value) : nullptr;
+    const Column* column = is_plain_column(*value) ? types_.find(*value) : nullptr;
     if (column == nullptr || column->type_oid == 0) return Ok{};
     const auto type = value_type_of(column->type_oid);
     if (type && (*type != ValueType::kText || key.bytewise)) return Ok{};
@@ -116,7 +117,7 @@ class SortPlanner {
       }
       // Several of that name are either the same expression or an error of the server's.
       key.bytewise = is_star(target) ? is_bytewise_column(query_.order[index].value)
-                                     : is_bytewise(*target.value);
+                                     : types_.is_bytewise(*target.value);
       if (i < first_star_) {
         key.index = static_cast<std::uint16_t>(i);
       } else {
@@ -167,7 +168,7 @@ class SortPlanner {
   // An expression is over input columns.
   Result<SortKey> by_expression(std::size_t index, const Expr& value) {
     SortKey key;
-    const bool bytewise = is_bytewise(value);
+    const bool bytewise = types_.is_bytewise(value);
     const Expr& inside =
         value.kind == ExprKind::kCollate && value.args.size() == 1 ? value.args[0] : value;
     const auto position = is_plain_column(inside) ? find_target(inside) : std::nullopt;
@@ -208,60 +209,15 @@ class SortPlanner {
 
   // --- collations ---
 
-  // The catalog's column that a reference means, if it can be told and is known.
-  const Column* catalog_column(const Expr& reference) const {
-    const Column* found = nullptr;
-    for (const TableUse& use : scope_.tables()) {
-      if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-          use.renamed) {
-        return nullptr;  // any column may be its
-      }
-      if (reference.names.size() > 1 &&
-          use.visible_name() != reference.names[reference.names.size() - 2]) {
-        continue;
-      }
-      const Column* column = use.resolved.table->find_column(reference.names.back());
-      if (column == nullptr) continue;
-      if (found != nullptr && found->bytewise != column->bytewise) return nullptr;
-      found = column;
-    }
-    return found;
-  }
-
   bool is_bytewise_column(const Expr& reference) const {
-    const Column* column = catalog_column(reference);
+    const Column* column = types_.find(reference);
     return column != nullptr && column->bytewise;
-  }
-
-  // Every text column of an expression must sort bytewise, and there must be one: the collation of
-  // constants and of casts from other types is the database's, which is not known by itself.
-  bool is_bytewise(const Expr& expr) const {
-    if (expr.kind == ExprKind::kCollate) return is_bytewise_collation(expr.names);
-    bool any = false;
-    return collects_bytewise(expr, any) && any;
-  }
-
-  bool collects_bytewise(const Expr& expr, bool& any) const {
-    if (expr.kind == ExprKind::kCollate) {
-      any = true;
-      return is_bytewise_collation(expr.names);
-    }
-    if (is_plain_column(expr)) {
-      const Column* column = catalog_column(expr);
-      if (column == nullptr) return false;
-      const bool text =
-          column->type_oid == type_oid::kText || column->type_oid == type_oid::kVarchar;
-      any |= text;
-      return !text || column->bytewise;
-    }
-    return std::all_of(expr.args.begin(), expr.args.end(),
-                       [this, &any](const Expr& arg) { return collects_bytewise(arg, any); });
   }
 
   bool is_bytewise_position(std::uint16_t position) const {
     if (position < std::min(first_star_, query_.targets.size())) {
       const Target& target = query_.targets[position];
-      return target.value && is_bytewise(*target.value);
+      return target.value && types_.is_bytewise(*target.value);
     }
     if (query_.targets.size() != 1 || scope_.tables().size() != 1) return false;
     const Table* table = scope_.tables()[0].resolved.table;
@@ -273,6 +229,7 @@ class SortPlanner {
 
   const Query& query_;
   const TableScope& scope_;
+  const ColumnTypes types_;
   std::size_t first_star_ = kNone;
   bool all_columns_ = false;
   SortPlan plan_;

@@ -28,6 +28,7 @@
 #include "protocol/result.h"
 #include "protocol/row_value.h"
 #include "router/merge_spec.h"
+#include "router/row_order.h"
 
 namespace pgshunt {
 
@@ -42,8 +43,9 @@ class RowMerger {
   // `row_description`: the body of a shard's RowDescription, hidden columns included. `formats`:
   // the result format codes of the Bind sent to the shards; null for a simple query, where
   // everything is text. 0A000 if a sort column's type or collation has no order proven equal to
-  // PostgreSQL's; 42P10 for an ordinal past the client's columns.
-  // Nothing given is kept: neither the specification nor the description need live on.
+  // PostgreSQL's; 42P10 for an ordinal past the client's columns. 0A000 too if the rows are of
+  // groups: those are for router/group_merger.h. Nothing given is kept: neither the specification
+  // nor the description need live on.
   static Result<RowMerger> create(const MergeSpec& spec, const RowWindow& window,
                                   std::string_view row_description, const FormatList* formats,
                                   std::size_t sources);
@@ -65,31 +67,21 @@ class RowMerger {
   std::uint16_t visible_columns() const { return visible_columns_; }
 
  private:
-  struct SortColumn {
-    std::uint16_t position;  // in the shards' rows
-    ValueType type;
-    std::uint16_t format;
-    bool descending;
-    bool nulls_first;
-  };
-
   RowMerger() = default;
-  static Result<std::uint16_t> find_column(const SortKey& key, const RowDescriptionView& columns,
-                                           std::uint16_t visible);
 
   // Does the head of `left` come before that of `right`?
   bool before(std::size_t left, std::size_t right) const;
   void sift_up(std::size_t at);
   void sift_down(std::size_t at);
 
-  std::vector<SortColumn> columns_;
+  RowOrder order_;
   std::uint16_t total_columns_ = 0;
   std::uint16_t visible_columns_ = 0;
   std::int64_t to_skip_ = 0;
   std::int64_t to_emit_ = RowWindow::kNoLimit;
   std::vector<std::size_t> heap_;     // sources with a head, the first row's at the front
   std::vector<std::size_t> awaited_;  // sources neither ended nor in the heap
-  std::vector<RowValue> values_;      // of the heads: source * columns_.size() + column
+  std::vector<RowValue> values_;      // of the heads: source * order_.size() + key
 };
 
 }  // namespace pgshunt

@@ -13,35 +13,13 @@
 
 #include "protocol/backend.h"
 #include "router/key_type.h"
+#include "tests/router/wire_rows.h"
 
 namespace pgshunt {
 namespace {
 
-using Cell = std::optional<std::string>;
-
-std::string description(const std::vector<std::uint32_t>& types) {
-  std::vector<FieldDescription> fields;
-  static const std::vector<std::string> kNames = {"a", "b", "c", "d"};
-  for (std::size_t i = 0; i < types.size(); ++i) {
-    FieldDescription field;
-    field.name = kNames[i];
-    field.type_oid = types[i];
-    fields.push_back(field);
-  }
-  std::string out;
-  append_row_description(out, fields);
-  return out.substr(kFrameHeaderSize);
-}
-
-std::string row(const std::vector<Cell>& cells) {
-  std::vector<WireValue> values;
-  for (const Cell& cell : cells) {
-    values.push_back(cell ? WireValue{false, *cell} : WireValue{});
-  }
-  std::string out;
-  append_data_row(out, values);
-  return out.substr(kFrameHeaderSize);
-}
+const auto description = wire_description;
+const auto row = wire_row;
 
 SortKey key(std::uint16_t index, bool descending = false, bool nulls_first = false) {
   SortKey out;

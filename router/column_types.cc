@@ -33,8 +33,7 @@ bool is_text_type(std::uint32_t oid) { return oid == type_oid::kText || oid == t
 const Column* ColumnTypes::find(const Expr& reference) const {
   const Column* found = nullptr;
   for (const TableUse& use : scope_.tables()) {
-    if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-        use.renamed) {
+    if (use.resolved.table == nullptr || use.resolved.table->columns.empty() || use.renamed) {
       return nullptr;  // any column may be its
     }
     if (reference.names.size() > 1 &&

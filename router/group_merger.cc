@@ -170,10 +170,10 @@ Result<bool> GroupMerger::next_sorted() {
   return *more;
 }
 
-Status GroupMerger::take_row(std::string& out) {
+std::string_view GroupMerger::take_row() {
   ready_ = false;
   if (to_emit_ > 0) --to_emit_;
-  return cut_data_row(finished_, visible_columns(), out);
+  return finished_;
 }
 
 }  // namespace pgshunt

@@ -9,7 +9,7 @@
 //     switch (step->kind) {
 //       case GroupMerger::Step::kNeed:  ... merger->set_head(step->source, body), or set_end()
 //       case GroupMerger::Step::kTaken: ... drop the head of step->source: it has been used
-//       case GroupMerger::Step::kRow:   ... merger->take_row(out)
+//       case GroupMerger::Step::kRow:   ... merger->take_row()
 //       case GroupMerger::Step::kDone:  ...
 //     }
 //   }
@@ -46,8 +46,9 @@ class GroupMerger {
   Result<Step> next();
   Status set_head(std::size_t source, std::string_view body);
   void set_end(std::size_t source) { rows_.set_end(source); }
-  // After kRow: appends the DataRow message with the client's columns.
-  Status take_row(std::string& out);
+  // After kRow: the DataRow body, of which the first visible_columns() are the client's. Good until
+  // the next call of anything.
+  std::string_view take_row();
 
   std::uint16_t visible_columns() const { return rows_.visible_columns(); }
 

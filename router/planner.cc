@@ -11,6 +11,7 @@
 #include "router/cursor_command.h"
 #include "router/drift.h"
 #include "router/fixed_moments.h"
+#include "router/group_plan.h"
 #include "router/hint_plan.h"
 #include "router/insert_plan.h"
 #include "router/insert_select.h"
@@ -207,6 +208,7 @@ class Planner {
     if (!select) return as_said;
     PlanRequest request = request_;
     request.text = text;
+    request.merges_groups = false;  // who stores rows has them from a RowMerger
     auto planned = Planner(topology_, request).plan(*select);
     if (!planned) return planned.error();
     switch (planned->kind) {
@@ -494,7 +496,15 @@ class Planner {
                      "Give the shard key of " + quoted(unpinned->visible_name()) + ".");
     }
     add_bounds(*analysis_.scope_of(query));
-    return plan_scatter(request_.text, query, analysis_, plan_);
+    return plan_read_of_several(query, plan_);
+  }
+
+  Status plan_read_of_several(const Query& query, StatementPlanData& out) {
+    const Status planned = plan_scatter(request_.text, query, analysis_, out);
+    if (planned || planned.error().code != sqlstate::kFeatureNotSupported) return planned;
+    const bool wanted = plain_query_ && request_.merges_groups && request_.merge_because.empty();
+    if (wanted && plan_groups(topology_, request_.text, query, analysis_, out)) return Ok{};
+    return planned;
   }
 
   // A bound whose value cannot be told for sure is left out: the scatter is wider then.
@@ -565,7 +575,7 @@ class Planner {
     StatementPlanData several;
     const Status planned =
         analysis_.writes().empty()
-            ? plan_scatter(request_.text, query, analysis_, several)
+            ? plan_read_of_several(query, several)
             : plan_write_shards(topology_, request_.text, query, analysis_, several);
     if (!planned) {
       plan_.several_refusal = planned.error();
@@ -836,7 +846,7 @@ class Planner {
     const auto merges = [](RouteKind kind) {
       return kind == RouteKind::kScatter || kind == RouteKind::kMergeNode;
     };
-    scatters_ = planned->kind == RouteKind::kScatter;
+    scatters_ = planned->kind == RouteKind::kScatter && !planned->merge.groups;
     if (planned->several_shards() && !merges(planned->kind)) {
       return refusal(std::string(what) +
                          " of a statement that writes on several shards is not "

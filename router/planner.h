@@ -24,6 +24,9 @@ struct PlanRequest {
   bool hinted = false;
   // Not empty: another plan of this SELECT has failed for that reason; it is for the merge node.
   std::string_view merge_because = {};
+  // Groups of several shards are put together by whoever asks: router/group_plan.h. False: they are
+  // for the merge node.
+  bool merges_groups = true;
 };
 
 // The rule above all: the plan's result is what one server holding all the data would return, or

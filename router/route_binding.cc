@@ -346,6 +346,7 @@ Result<Route> bind_scatter(const Topology& topology, const StatementPlanData& pl
   route.window.offset = offset->value_or(0);
   route.window.same_encoding = session.same_encoding;
   route.window.exact_floats = session.exact_floats;
+  route.window.iso_dates = session.iso_dates;
   return route;
 }
 

@@ -188,10 +188,12 @@ class Router::Impl {
     const bool may_be_rows = status == TemplateStatus::kRows || status == TemplateStatus::kTooLarge;
     const bool rows = may_be_rows && context_.hint == nullptr &&
                       find_insert_rows(statement, session.standard_conforming_strings, rows_);
-    auto route =
-        settled(rows ? route_rows(statement, session) : route_template(statement, status, session));
+    auto route = rows ? route_rows(statement, session) : route_template(statement, status, session);
+    if (route && route->kind == RouteKind::kMergeNode) {
+      route = with_own_plan(*route, statement, session);
+    }
+    route = settled(std::move(route));
     if (!route) return route;
-    if (route->kind == RouteKind::kMergeNode) return with_own_plan(*route, statement, session);
     if (route->kind != RouteKind::kInsertSelect) return route;
     return with_own_text(std::move(*route), statement, session);
   }
@@ -209,6 +211,11 @@ class Router::Impl {
     if (has_ambiguous_strings(statement, session)) return ambiguous_strings();
     auto data = plan_statement(*topology_, {statement, {}, 0, path_of(session), false});
     if (!data) return data.error();
+    // With its literals in place it may show what parameters hide: that two expressions are the
+    // same.
+    if (data->kind == RouteKind::kScatter || data->several == RouteKind::kScatter) {
+      return bind_text(std::move(*data), session);
+    }
     if (!data->merge_node) return ambiguous_text();
     route.merge_node = std::move(data->merge_node);
     return route;
@@ -579,7 +586,11 @@ class Router::Impl {
     auto data =
         plan_statement(*topology_, {statement, {}, 0, path_of(session), context_.hint != nullptr});
     if (!data) return data.error();
-    text_plan_ = std::move(*data);
+    return bind_text(std::move(*data), session);
+  }
+
+  Result<Route> bind_text(StatementPlanData data, const RouterSession& session) {
+    text_plan_ = std::move(data);
     bound_ = &text_plan_;
     NoParameters parameters;
     auto route = bind_route(*topology_, text_plan_, parameters, session, context_);

@@ -120,6 +120,7 @@ struct RouterSession {
   bool standard_conforming_strings = true;
   bool same_encoding = true;  // client_encoding is the servers' own
   bool exact_floats = true;   // extra_float_digits is 1 or more
+  bool iso_dates = true;      // DateStyle is ISO
   // client_encoding has letters with bytes that look like ASCII: encoding_embeds_ascii().
   bool embeds_ascii = false;
   bool default_search_path = true;  // search_path is the topology's

@@ -138,15 +138,7 @@ Result<std::string> shard_text(std::string_view text, const Query& query, const 
     return out;
   }
   out += text.substr(clauses->from, clauses->limit.begin - clauses->from);
-  if (plan.limit.kind == LimitSource::Kind::kNone) {
-    out += " LIMIT (NULL)::bigint + coalesce((" + text_of(plan.offset) + ")::bigint, 0)";
-    return out;
-  }
-  // Their sum, or the most there is.
-  const std::string limit = "(" + text_of(plan.limit) + ")::bigint";
-  const std::string offset = "coalesce((" + text_of(plan.offset) + ")::bigint, 0)";
-  out += " LIMIT " + limit + " + least(" + offset + ", 9223372036854775807 - " + limit + ")";
-  return out;
+  return out + limit_of_shards(plan);
 }
 
 }  // namespace
@@ -158,6 +150,35 @@ std::string give_shard_key(const TableScope& scope) {
            use.resolved.table->key_column + " = value.";
   }
   return "Give the shard key of every table.";
+}
+
+Status plan_window(const Query& query, StatementPlanData& out) {
+  auto limit = limit_source(query.limit, "LIMIT");
+  if (!limit) return limit.error();
+  auto offset = limit_source(query.offset, "OFFSET");
+  if (!offset) return offset.error();
+  out.limit = *limit;
+  out.offset = *offset;
+  return Ok{};
+}
+
+std::string all_rows_of_shards(const StatementPlanData& plan) {
+  std::string out;
+  for (const LimitSource& source : {plan.limit, plan.offset}) {
+    if (source.kind != LimitSource::Kind::kParameter) continue;
+    out.append(out.empty() ? " LIMIT (NULL)::bigint" : "").append(" + coalesce((");
+    out.append(text_of(source)).append(")::bigint, 0)");
+  }
+  return out;
+}
+
+std::string limit_of_shards(const StatementPlanData& plan) {
+  if (plan.limit.kind == LimitSource::Kind::kNone) return all_rows_of_shards(plan);
+  const std::string limit = "(" + text_of(plan.limit) + ")::bigint";
+  if (plan.offset.kind == LimitSource::Kind::kNone) return " LIMIT " + limit;
+  // Their sum, or the most there is.
+  const std::string offset = "coalesce((" + text_of(plan.offset) + ")::bigint, 0)";
+  return " LIMIT " + limit + " + least(" + offset + ", 9223372036854775807 - " + limit + ")";
 }
 
 Status check_expressions(const StatementFacts& facts, const TableScope& scope, Moments moments) {
@@ -203,15 +224,10 @@ Status plan_scatter(std::string_view text, const Query& query, const StatementAn
                     StatementPlanData& out) {
   const TableScope& scope = *analysis.scope_of(query);
   if (const Status ok = check_scatter(query, analysis); !ok) return ok.error();
-  auto limit = limit_source(query.limit, "LIMIT");
-  if (!limit) return limit.error();
-  auto offset = limit_source(query.offset, "OFFSET");
-  if (!offset) return offset.error();
+  if (const Status window = plan_window(query, out); !window) return window.error();
   auto sort = plan_sort(query, scope);
   if (!sort) return sort.error();
   out.kind = RouteKind::kScatter;
-  out.limit = *limit;
-  out.offset = *offset;
   out.merge = sort->merge;
   if (query.offset || !sort->hidden.empty()) {
     auto changed = shard_text(text, query, scope, *sort, out);

@@ -18,6 +18,14 @@ namespace pgshunt {
 Status plan_scatter(std::string_view text, const Query& query, const StatementAnalysis& analysis,
                     StatementPlanData& out);
 
+// LIMIT and OFFSET: `limit` and `offset` of `out`, or why they cannot be told.
+Status plan_window(const Query& query, StatementPlanData& out);
+// LIMIT for the shards' text. The first: what lets every row through that the client may see,
+// offset + limit of them, since all could come from one shard. The second: all rows; it names the
+// same parameters, which every text must have.
+std::string limit_of_shards(const StatementPlanData& plan);
+std::string all_rows_of_shards(const StatementPlanData& plan);
+
 // now() and its kin: refused, or made the same everywhere by fix_moments().
 enum class Moments : std::uint8_t { kRefused, kFixed };
 

@@ -4,7 +4,7 @@
 One PostgreSQL; shards are databases of it, so that all ways have the same processors. Four parts, each of which
 `--only` can pick by its name:
 
-  merge    ORDER BY and GROUP BY of all rows over four shards, against the same statement on one table with all rows:
+  merge    ORDER BY, GROUP BY and DISTINCT of all rows over four shards, against the same statement on one table with all rows:
            the table's rows a second (the ratio is above 1 where the proxy is faster than the server alone), and the
            proxy's CPU
   latency  the newest 100 rows of four shards, against the slowest of the four asked directly: one after the other,
@@ -171,6 +171,12 @@ def merge_cases(groups):
     for name, column, count in (("few", "few", FEW), ("many", "many", groups)):
         yield (f"GROUP BY, {name} groups",
                Statement(f"SELECT {column}, count(*), sum(id), min(created_at) FROM events GROUP BY {column}"), count)
+    yield ("GROUP BY, many groups, top 100",
+           Statement("SELECT many, avg(id) FROM events GROUP BY many ORDER BY 2 DESC, 1 LIMIT 100"), min(groups, 100))
+    yield ("GROUP BY, many groups, sorted by sums",
+           Statement("SELECT many, sum(id) FROM events GROUP BY many ORDER BY 2 DESC, 1"), groups)
+    yield "DISTINCT of all rows", Statement("SELECT DISTINCT id FROM events"), None
+    yield "count(*)", Statement("SELECT count(*) FROM events WHERE id < 100"), 1
 
 
 def run_merge(world, proxy, report, options):

@@ -232,6 +232,8 @@ struct Config {
   // What one statement may bring to the merge node.
   std::uint32_t merge_rows = 10'000'000;
   std::uint32_t merge_bytes = 1 << 30;
+  std::uint32_t sort_memory = 16 * 1024 * 1024;  // bytes of rows that one statement sorts here
+  std::string spill_directory;                   // what exceeds it; empty: TMPDIR
 
   // Authentication
   std::string auth_file;  // PgBouncer's userlist.txt

@@ -136,6 +136,13 @@ constexpr KeySpec<Config> kGeneral[] = {
      {.unit = Unit::kBytes, .min = 4096, .max = 0x7fffffff},
      kReload,
      "Bytes that one statement may bring to the merge node."},
+    {"sort_memory",
+     &Config::sort_memory,
+     {.unit = Unit::kBytes, .min = 64 * 1024, .max = 0x7fffffff},
+     kReload,
+     "Bytes of groups that one statement may sort in memory; more goes through a temporary file."},
+    {"spill_directory", &Config::spill_directory, kPath, kReload,
+     "Folder of these temporary files; empty for what TMPDIR says."},
 
     // Authentication
     {"auth_file", &Config::auth_file, kPath, kReload, "PgBouncer's userlist.txt; empty for none."},

@@ -105,6 +105,17 @@ std::string merge_of(const Route& route) {
       route.merge->keys.empty()
           ? std::string("rows in any order")
           : "merge by " + std::to_string(route.merge->keys.size()) + " sorted columns";
+  if (const GroupSpec* groups = route.merge->groups.get()) {
+    out = groups->keys == 0
+              ? std::string("the shards' rows become one")
+              : "groups merged by " + std::to_string(groups->keys) + " sorted columns";
+    if (!groups->aggregates.empty()) {
+      out += ", " + std::to_string(groups->aggregates.size()) + " aggregates put together";
+    }
+    if (!groups->order.empty()) {
+      out += ", sort by " + std::to_string(groups->order.size()) + " columns";
+    }
+  }
   if (route.merge->hidden_columns != 0) {
     out += ", cut " + std::to_string(route.merge->hidden_columns) + " columns added for it";
   }

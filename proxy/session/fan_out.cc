@@ -53,7 +53,7 @@ std::uint32_t rows_wanted(const FanOutPlan& plan) {
   const std::int64_t rows = plan.max_rows;
   // A write is done to its end, however few of its rows are asked for.
   if (plan.use == FanOutPlan::Use::kSum) return 0;
-  if (rows == 0 || plan.window.offset > kMost - rows) return 0;
+  if (rows == 0 || plan.merge.groups || plan.window.offset > kMost - rows) return 0;
   return static_cast<std::uint32_t>(rows + plan.window.offset);
 }
 
@@ -329,7 +329,7 @@ void FanOut::described(Source& source, std::string_view body) {
     types->translate_row_description(source.description.data(), source.description.size());
   }
   if (plan_.hides_tables) clear_tables(source.description);
-  if (failed_ || merger_) return check_shape(source);
+  if (failed_ || merges()) return check_shape(source);
   if (plan_.use == FanOutPlan::Use::kSum) {
     // They come one after the other.
     check_shape(source);
@@ -396,15 +396,28 @@ void FanOut::start_merge() {
       (window.limit == RowWindow::kNoLimit || window.limit > plan_.max_rows)) {
     window.limit = plan_.max_rows;
   }
-  auto merger = RowMerger::create(plan_.merge, window, sources_.front().description,
-                                  plan_.result_formats ? &formats : nullptr, sources_.size());
-  if (!merger) {
-    unmergeable_ = plan_.may_be_unmergeable && !failed_ &&
-                   merger.error().code == sqlstate::kFeatureNotSupported;
-    set_failed(merger.error(), nullptr);
-    return;
+  const std::string& description = sources_.front().description;
+  const FormatList* given = plan_.result_formats ? &formats : nullptr;
+  const auto keep = [this](auto made, auto& where) {
+    if (made) {
+      where.emplace(std::move(*made));
+      return true;
+    }
+    unmergeable_ =
+        plan_.may_be_unmergeable && !failed_ && made.error().code == sqlstate::kFeatureNotSupported;
+    set_failed(made.error(), nullptr);
+    return false;
+  };
+  if (plan_.merge.groups) {
+    const Config& config = *session_.worker().snapshot()->config;
+    const SortSpace space{config.sort_memory, config.spill_directory};
+    auto made =
+        GroupMerger::create(plan_.merge, window, description, given, sources_.size(), space);
+    if (!keep(std::move(made), groups_)) return;
+  } else {
+    auto made = RowMerger::create(plan_.merge, window, description, given, sources_.size());
+    if (!keep(std::move(made), merger_)) return;
   }
-  merger_.emplace(std::move(*merger));
   std::string& out = session_.worker().client_out();
   if (plan_.copy) {
     if (const Status started = start_copy(); !started) return set_failed(started.error(), nullptr);
@@ -413,8 +426,7 @@ void FanOut::start_merge() {
   if (copy_) {
     copy_->start(out);
   } else if (plan_.describe) {
-    static_cast<void>(
-        cut_row_description(sources_.front().description, merger_->visible_columns(), out));
+    static_cast<void>(cut_row_description(sources_.front().description, visible_columns(), out));
   }
   session_.enqueue(out);
   out.clear();
@@ -424,7 +436,7 @@ Status FanOut::start_copy() {
   std::vector<std::string> columns;
   const auto fields = decode_row_description(sources_.front().description);
   for (const FieldDescription& field : *fields) {
-    if (columns.size() < merger_->visible_columns()) columns.emplace_back(field.name);
+    if (columns.size() < visible_columns()) columns.emplace_back(field.name);
   }
   std::vector<bool> quoted;
   for (const std::string& column : columns) quoted.push_back(plan_.copy->force_quote.has(column));
@@ -438,7 +450,7 @@ Status FanOut::start_copy() {
 }
 
 Status FanOut::forward_row(std::string_view body, std::string& out) {
-  return copy_ ? copy_->row(body, out) : cut_data_row(body, merger_->visible_columns(), out);
+  return copy_ ? copy_->row(body, out) : cut_data_row(body, visible_columns(), out);
 }
 
 void FanOut::append_end(std::string& out) const {
@@ -476,60 +488,19 @@ void FanOut::drop_row(Source& source) {
   if (source.backend && source.buffered <= limit / 2) source.backend->resume_reading();
 }
 
+std::uint16_t FanOut::visible_columns() const {
+  return groups_ ? groups_->visible_columns() : merger_->visible_columns();
+}
+
 void FanOut::pump() {
-  if (merger_ && !failed_ && !satisfied_) {
+  if (merges() && !failed_ && !satisfied_) {
     std::string& out = session_.worker().client_out();
     const bool sorted = !plan_.merge.keys.empty();
     bool progress = true;
     while (progress && !slow_ && !failed_) {
-      progress = false;
-      if (!sorted) {
-        // Rows in any order: whoever has one may go first.
-        for (std::size_t i = 0; i < sources_.size(); ++i) {
-          Source& source = sources_[i];
-          std::string_view body;
-          if (source.head_set || !next_row(source, body)) continue;
-          if (auto set = merger_->set_head(i, body); !set) set_failed(set.error(), nullptr);
-          source.head_set = true;
-        }
-      }
+      if (!sorted) offer_heads();
       if (failed_) break;
-      const RowMerger::Step step = merger_->next();
-      if (step.kind == RowMerger::Step::kDone) {
-        satisfied_ = true;
-        break;
-      }
-      Source& source = sources_[step.source];
-      std::string_view body;
-      switch (step.kind) {
-        case RowMerger::Step::kNeed:
-          if (next_row(source, body)) {
-            if (auto set = merger_->set_head(step.source, body); !set) {
-              set_failed(set.error(), nullptr);
-            }
-            source.head_set = true;
-            progress = true;
-          } else if (source.rows_ended) {
-            merger_->set_end(step.source);
-            progress = true;
-          }
-          break;
-        case RowMerger::Step::kRow:
-          next_row(source, body);
-          if (auto cut = forward_row(body, out); !cut) {
-            set_failed(cut.error(), nullptr);
-            break;
-          }
-          ++rows_;
-          [[fallthrough]];
-        case RowMerger::Step::kSkip:
-          merger_->taken();
-          drop_row(source);
-          progress = true;
-          break;
-        case RowMerger::Step::kDone:
-          break;
-      }
+      progress = groups_ ? merge_groups(out) : merge_row(out);
       if (out.size() >= 64 * 1024) {
         session_.enqueue(out);
         out.clear();
@@ -548,6 +519,83 @@ void FanOut::pump() {
     }
   }
   finish_if_done();
+}
+
+// Rows in any order: whoever has one may go first.
+void FanOut::offer_heads() {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!sources_[i].head_set) offer_head(i);
+  }
+}
+
+// False: the shard has no row here.
+bool FanOut::offer_head(std::size_t index) {
+  Source& source = sources_[index];
+  std::string_view body;
+  if (!next_row(source, body)) return false;
+  const Status set = groups_ ? groups_->set_head(index, body) : merger_->set_head(index, body);
+  if (!set) set_failed(set.error(), nullptr);
+  source.head_set = true;
+  return true;
+}
+
+// False: more of the shards' rows have to come first, or there are no more.
+bool FanOut::merge_row(std::string& out) {
+  const RowMerger::Step step = merger_->next();
+  Source& source = sources_[step.source];
+  std::string_view body;
+  switch (step.kind) {
+    case RowMerger::Step::kDone:
+      satisfied_ = true;
+      return false;
+    case RowMerger::Step::kNeed:
+      if (offer_head(step.source)) return true;
+      if (source.rows_ended) merger_->set_end(step.source);
+      return source.rows_ended;
+    case RowMerger::Step::kRow:
+      next_row(source, body);
+      if (const Status sent = forward_row(body, out); !sent) {
+        set_failed(sent.error(), nullptr);
+        return false;
+      }
+      ++rows_;
+      [[fallthrough]];
+    case RowMerger::Step::kSkip:
+      merger_->taken();
+      drop_row(source);
+      return true;
+  }
+  return false;
+}
+
+// The same of groups.
+bool FanOut::merge_groups(std::string& out) {
+  const auto step = groups_->next();
+  if (!step) {
+    set_failed(step.error(), nullptr);
+    return false;
+  }
+  Source& source = sources_[step->source];
+  switch (step->kind) {
+    case GroupMerger::Step::kDone:
+      satisfied_ = true;
+      return false;
+    case GroupMerger::Step::kNeed:
+      if (offer_head(step->source)) return true;
+      if (source.rows_ended) groups_->set_end(step->source);
+      return source.rows_ended;
+    case GroupMerger::Step::kTaken:
+      drop_row(source);
+      return true;
+    case GroupMerger::Step::kRow:
+      if (const Status sent = forward_row(groups_->take_row(), out); !sent) {
+        set_failed(sent.error(), nullptr);
+        return false;
+      }
+      ++rows_;
+      return true;
+  }
+  return false;
 }
 
 void FanOut::set_failed(Error error, Source* culprit) {
@@ -662,7 +710,7 @@ void FanOut::finish_if_done() {
     if (!source.finished) return;
   }
   // A slow client has rows to come yet.
-  if (!failed_ && merger_ && !satisfied_) return;
+  if (!failed_ && merges() && !satisfied_) return;
   done_ = true;
   if (plan_.use == FanOutPlan::Use::kSum && !failed_) add_up();
   for (Source& source : sources_) {

@@ -17,6 +17,7 @@
 #include "protocol/frontend.h"
 #include "proxy/session/server_link.h"
 #include "router/copy_plan.h"
+#include "router/group_merger.h"
 #include "router/merge_spec.h"
 #include "router/row_merger.h"
 
@@ -169,9 +170,15 @@ class FanOut final : public BackendDriver {
   void described(Source& source, std::string_view body);
   void check_shape(const Source& source);
   void start_merge();
+  bool merges() const { return merger_ || groups_; }
+  std::uint16_t visible_columns() const;
   Status start_copy();
   Status forward_row(std::string_view body, std::string& out);
   void pump();
+  void offer_heads();
+  bool offer_head(std::size_t index);
+  bool merge_row(std::string& out);
+  bool merge_groups(std::string& out);
   bool next_row(Source& source, std::string_view& body);
   void drop_row(Source& source);
   void set_failed(Error error, Source* culprit);
@@ -183,11 +190,12 @@ class FanOut final : public BackendDriver {
   FanOutOwner& owner_;
   FanOutPlan plan_;
   std::vector<Source> sources_;
-  StatementPtr statement_;  // of the extended protocol; null for a simple query
-  std::string message_;     // what every shard is sent, but for the Parse it may need
-  std::optional<RowMerger> merger_;
+  StatementPtr statement_;             // of the extended protocol; null for a simple query
+  std::string message_;                // what every shard is sent, but for the Parse it may need
+  std::optional<RowMerger> merger_;    // the one
+  std::optional<GroupMerger> groups_;  // or the other
   std::optional<CopyWriter> copy_;
-  bool satisfied_ = false;  // the merge is complete: further rows are dropped
+  bool satisfied_ = false;             // the merge is complete: further rows are dropped
   bool slow_ = false;
   bool failed_ = false;
   bool broken_ = false;

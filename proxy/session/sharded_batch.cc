@@ -900,7 +900,8 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
   plan.result_formats = std::move(formats);
   plan.clients_text = !route->fixes_moment;
 
-  if (route->kind == RouteKind::kScatter && !plan.merge.keys.empty() && route->hint == nullptr) {
+  const bool typed = !plan.merge.keys.empty() || plan.merge.groups;  // it matters what types it has
+  if (route->kind == RouteKind::kScatter && typed && route->hint == nullptr) {
     plan.may_be_unmergeable = true;
     MergeInstead& instead = merge_instead_.emplace();
     instead.sql = prepared->text;

@@ -439,7 +439,8 @@ ShardedConversation::Verdict ShardedConversation::run_everywhere(const Route& ro
   for (const ShardId shard : shards) links.push_back(&link(shard));
   after_ = After::kReply;
   if (writes) begin_write_everywhere(links, route.write_lock);
-  if (route.kind == RouteKind::kScatter && !plan.merge.keys.empty() && route.hint == nullptr) {
+  const bool typed = !plan.merge.keys.empty() || plan.merge.groups;  // it matters what types it has
+  if (route.kind == RouteKind::kScatter && typed && route.hint == nullptr) {
     plan.may_be_unmergeable = true;
     merge_instead_.emplace();
     merge_instead_->sql = statement;

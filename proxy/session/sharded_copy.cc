@@ -59,7 +59,7 @@ ShardedConversation::Verdict ShardedConversation::copy_query(const Route& route,
   plan.use = FanOutPlan::Use::kMerge;
   plan.merge = *inside->merge;
   plan.window = inside->window;
-  plan.may_be_unmergeable = !plan.merge.keys.empty();
+  plan.may_be_unmergeable = !plan.merge.keys.empty() || plan.merge.groups;
   Statement statement;
   statement.text = inside->sql.empty() ? std::string_view(query) : inside->sql;
   const std::vector<ShardId> shards(inside->shards.begin(), inside->shards.end());

@@ -205,7 +205,8 @@ ShardedConversation::Verdict ShardedConversation::declare_cursor(std::string_vie
   inside.text = query;
   if (prepared != nullptr) inside.types = prepared->types;
   auto route = route_inside(query, bind, &inside);
-  if (route && route->kind == RouteKind::kScatter && (command->scroll || command->hold)) {
+  const bool forward_only = !command->scroll && !command->hold;
+  if (route && route->kind == RouteKind::kScatter && (!forward_only || route->merge->groups)) {
     route = router_.route_to_merge_node(
         query, inside.types, "cursors over several shards only go forward, in their transaction",
         router_session());

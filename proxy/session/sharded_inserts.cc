@@ -153,7 +153,16 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::begin_insert_se
                           "Run the SELECT by itself."));
   }
   if (const Status exact = check_rows_read_as_written(); !exact) return refuse(exact.error());
-  const auto select = route_select(*statement, bind, prepared);
+  auto select = route_select(*statement, bind, prepared);
+  if (select && select->merge && select->merge->groups) {
+    std::vector<std::uint32_t> types;
+    if (bind != nullptr) {
+      types = types_of_select(*statement, prepared->types, bind->values.size());
+    }
+    select = router_.route_to_merge_node(statement->select, types,
+                                         "groups of several shards are stored row by row",
+                                         router_session());
+  }
   if (!select) return refuse(select.error());
   if (select->kind == RouteKind::kLookup) return look_up_keys(select->lookups);
   if (select->kind == RouteKind::kMakeValues) {

@@ -72,7 +72,12 @@ ShardedConversation::Verdict ShardedConversation::open_portal(const Part& part,
     if (message.header.type == frontend::kBind) bind = *decode_bind(message.body);
   }
   const StatementPtr prepared = statement_in(part, bind->statement);
-  const auto route = route_bind(*bind, *prepared);
+  auto route = route_bind(*bind, *prepared);
+  if (route && route->merge && route->merge->groups) {
+    route = router_.route_to_merge_node(prepared->text, prepared->types,
+                                        "groups of several shards are not read in portions",
+                                        router_session());
+  }
   if (!route) return refuse(route.error());
   const Status timely = check_parsed_now(*route, part, prepared);
   if (!timely) return refuse(timely.error());

@@ -115,6 +115,7 @@ const RouterSession& ShardedConversation::router_session() {
   const SessionState& state = session_.state();
   const bool as_the_session = transaction_.local("search_path").empty() &&
                               transaction_.local("extra_float_digits").empty() &&
+                              transaction_.local("datestyle").empty() &&
                               transaction_.local("standard_conforming_strings").empty();
   RoutedUnder& last = routed_under_;
   if (as_the_session && last.known == state.known && last.settings == state.settings.current() &&
@@ -146,6 +147,9 @@ RouterSession ShardedConversation::read_router_session() {
         digits->find_first_of("123") != std::string::npos && digits->find('-') == std::string::npos;
   }
   out.exact_floats &= transaction_.local("extra_float_digits").empty();
+  const std::string* dates = known.find("DateStyle");
+  out.iso_dates =
+      dates != nullptr && dates->starts_with("ISO") && transaction_.local("datestyle").empty();
   out.hint = hints_.current(session_.state().settings.current(), transaction_);
   return out;
 }

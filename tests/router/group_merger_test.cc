@@ -92,9 +92,8 @@ struct Merge {
           bodies[step->source][at[step->source]++].clear();
           break;
         case GroupMerger::Step::kRow: {
-          std::string message;
-          if (auto taken = merger->take_row(message); !taken) return taken.error();
-          out.push_back(cells_of(std::string_view(message).substr(kFrameHeaderSize)));
+          out.push_back(cells_of(merger->take_row()));
+          out.back().resize(merger->visible_columns());
         }
       }
     }

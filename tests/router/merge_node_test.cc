@@ -18,7 +18,9 @@ class MergeNode : public ::testing::Test {
  protected:
   std::shared_ptr<const MergeNodePlan> plan(const std::string& sql,
                                             std::vector<std::uint32_t> types = {}) {
-    const auto data = plan_statement(*topology_, {sql, types, 0});
+    PlanRequest request{sql, types, 0};
+    request.merges_groups = false;
+    const auto data = plan_statement(*topology_, request);
     error_ = data ? std::string() : data.error().message;
     if (!data || !data->merge_node) return nullptr;
     // What groups become is looked at below.
@@ -234,7 +236,9 @@ class Partial : public ::testing::Test {
  protected:
   // What the shards run, and the merge node; empty if rows are brought instead.
   std::pair<std::string, std::string> texts(const std::string& sql) {
-    const auto data = plan_statement(*topology_, {sql, {}, 0});
+    PlanRequest request{sql, {}, 0};
+    request.merges_groups = false;
+    const auto data = plan_statement(*topology_, request);
     if (!data || !data->merge_node || !data->merge_node->by_rows) return {};
     return {data->merge_node->inputs.front().select, data->merge_node->text};
   }

@@ -17,9 +17,11 @@ namespace {
 class Planner : public ::testing::Test {
  protected:
   // "one", "scatter", ... or the error's SQLSTATE and message. What is left to the merge node says
-  // why it is, as if it were refused.
+  // why it is, as if it were refused. Groups are looked at in group_plan_test.cc.
   std::string plan(const std::string& sql, std::vector<std::uint32_t> types = {}) {
-    const auto data = plan_statement(*topology_, {sql, std::move(types), 0});
+    PlanRequest request{sql, std::move(types), 0};
+    request.merges_groups = false;
+    const auto data = plan_statement(*topology_, request);
     if (!data) {
       last_ = {};
       return std::string(data.error().code.view()) + " " + data.error().message;
@@ -68,7 +70,9 @@ class Planner : public ::testing::Test {
   // reason.
   void refuses(const char* words, std::initializer_list<const char*> statements) {
     for (const char* sql : statements) {
-      const auto data = plan_statement(*topology_, {sql, {}, 0});
+      PlanRequest request{sql, {}, 0};
+      request.merges_groups = false;
+      const auto data = plan_statement(*topology_, request);
       if (data && data->kind == RouteKind::kMergeNode) {
         EXPECT_NE(data->merge_node->why.find(words), std::string::npos) << sql;
         continue;
@@ -308,8 +312,7 @@ TEST_F(Planner, SortKeysAndHiddenColumns) {
        {kHidden}},
       {"SELECT name FROM users ORDER BY lower(name) DESC NULLS LAST, users.id ASC OFFSET 2",
        "SELECT name , (lower(name)) AS \"pgshunt.sort.1\" , (users.id) AS \"pgshunt.sort.2\" FROM "
-       "users ORDER BY lower(name) DESC NULLS LAST, users.id ASC  LIMIT (NULL)::bigint + "
-       "coalesce((2)::bigint, 0)",
+       "users ORDER BY lower(name) DESC NULLS LAST, users.id ASC ",
        {kHidden, kHidden}},
       {"SELECT id FROM users LIMIT $1 OFFSET $2",
        "SELECT id FROM users  LIMIT ($1)::bigint + least(coalesce(($2)::bigint, 0), "

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "protocol/backend.h"
+#include "router/group_merger.h"
 #include "router/insert_select.h"
 #include "router/row_merger.h"
 #include "tests/router/read_catalog.h"
@@ -333,6 +334,7 @@ void ShardedModel::merge(const Route& route, std::vector<PgResult>& results,
   store_be16(code, result_format);
   ByteReader reader({code, 2});
   const FormatList formats = FormatList::read(reader, 1);
+  if (route.merge->groups) return merge_groups(route, results, formats, out);
   auto merger = RowMerger::create(*route.merge, route.window, results[0].row_description, &formats,
                                   results.size());
   if (!merger) {
@@ -362,6 +364,55 @@ void ShardedModel::merge(const Route& route, std::vector<PgResult>& results,
     }
     ++at;
     merger->taken();
+  }
+  out.tag = "SELECT " + std::to_string(out.rows.size());
+}
+
+void ShardedModel::merge_groups(const Route& route, std::vector<PgResult>& results,
+                                const FormatList& formats, Answer& out) {
+  // Little memory, so that sorting goes through a file.
+  auto merger = GroupMerger::create(*route.merge, route.window, results[0].row_description,
+                                    &formats, results.size(), {.memory = 2000, .directory = {}});
+  if (!merger) {
+    out = refused(merger.error());
+    return;
+  }
+  out.grouped = true;
+  out.columns = merger->visible_columns();
+  out.types = types_of(results[0]);
+  out.types.resize(out.columns);
+  std::vector<std::size_t> next(results.size(), 0);
+  for (;;) {
+    const auto step = merger->next();
+    if (!step) {
+      out.rows.clear();
+      out.error = step.error().message;
+      out.sqlstate = step.error().code.view();
+      return;
+    }
+    if (step->kind == GroupMerger::Step::kDone) break;
+    PgResult& source = results[step->source];
+    std::size_t& at = next[step->source];
+    switch (step->kind) {
+      case GroupMerger::Step::kNeed:
+        if (at == source.rows.size()) {
+          merger->set_end(step->source);
+        } else if (const Status set = merger->set_head(step->source, source.rows[at]); !set) {
+          out = refused(set.error());
+          return;
+        }
+        break;
+      case GroupMerger::Step::kTaken:
+        source.rows[at].assign(source.rows[at].size(), 'x');  // nobody looks at it any more
+        ++at;
+        break;
+      default: {
+        PgResult finished;
+        finished.rows.emplace_back(merger->take_row());
+        auto& row = out.rows.emplace_back();
+        for (std::size_t k = 0; k < out.columns; ++k) row.push_back(finished.value(0, k));
+      }
+    }
   }
   out.tag = "SELECT " + std::to_string(out.rows.size());
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/wire_value.h"
 #include "router/router.h"
 #include "router/statement_plan.h"
 #include "tests/support/pg_client.h"
@@ -36,6 +37,7 @@ class ShardedModel {
     std::string tag;
     std::uint16_t columns = 0;
     std::vector<std::uint32_t> types;  // of the columns
+    bool grouped = false;              // groups of the shards were put together here
   };
 
   // Through the router.
@@ -62,6 +64,8 @@ class ShardedModel {
                    Execute execute);
   void merge(const Route& route, std::vector<PgResult>& results, std::uint16_t result_format,
              Answer& out);
+  void merge_groups(const Route& route, std::vector<PgResult>& results, const FormatList& formats,
+                    Answer& out);
 
   std::vector<std::unique_ptr<PgClient>> shards_;
   std::unique_ptr<PgClient> whole_;

@@ -42,6 +42,9 @@ Result<GroupMerger> GroupMerger::create(const MergeSpec& spec, const RowWindow& 
   if (!keys) return keys.error();
   GroupMerger merger(std::move(*rows), std::move(*keys));
   merger.key_count_ = groups.keys;
+  merger.distinct_keys_ = groups.distinct_keys;
+  merger.one_row_ = groups.one_row;
+  merger.total_columns_ = described->size();
   for (const GroupAggregate& each : groups.aggregates) {
     auto aggregate = RunningAggregate::create(each, *described, visible, formats, window);
     if (!aggregate) return aggregate.error();
@@ -79,6 +82,7 @@ Result<GroupMerger::Step> GroupMerger::next() {
     if (step.kind == RowMerger::Step::kNeed) return Step{Step::kNeed, step.source};
     if (step.kind == RowMerger::Step::kDone) {
       exhausted_ = true;
+      if (one_row_ && !began_) make_empty_group();
       if (has_group_) {
         if (const Status finished = finish_group(); !finished) return finished.error();
       }
@@ -107,11 +111,19 @@ Status GroupMerger::add(std::string_view body) {
     const auto same = keys_.agree(first, row, key_count_);
     if (!same) return same.error();
     if (*same) {
+      bool repeats = false;
+      if (distinct_keys_ > 0) {
+        const auto known = keys_.agree(*decode_data_row(last_), row, key_count_ + distinct_keys_);
+        if (!known) return known.error();
+        repeats = *known;
+        last_ = body;
+      }
       for (RunningAggregate& aggregate : aggregates_) {
         if (!several_) {
           aggregate.clear();
           if (const Status added = aggregate.add(first); !added) return added.error();
         }
+        if (repeats && aggregate.distinct()) continue;
         if (const Status added = aggregate.add(row); !added) return added.error();
       }
       several_ = true;
@@ -120,9 +132,21 @@ Status GroupMerger::add(std::string_view body) {
     if (const Status finished = finish_group(); !finished) return finished.error();
   }
   group_ = body;
-  has_group_ = true;
+  if (distinct_keys_ > 0) last_ = body;
+  has_group_ = began_ = true;
   several_ = false;
   return Ok{};
+}
+
+// The one row of no rows, where shards have said nothing.
+void GroupMerger::make_empty_group() {
+  std::vector<WireValue> values(total_columns_);
+  for (RunningAggregate& aggregate : aggregates_) {
+    values[aggregate.column()] = aggregate.value_of_nothing();
+  }
+  append_data_row(group_, values);
+  group_.erase(0, kFrameHeaderSize);
+  has_group_ = true;
 }
 
 // The group is complete: its row is the next one, or one to be sorted.

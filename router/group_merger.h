@@ -57,11 +57,15 @@ class GroupMerger {
 
   Status add(std::string_view body);
   Status finish_group();
+  void make_empty_group();
   Result<bool> next_sorted();
 
   RowMerger rows_;
   RowOrder keys_;
   std::size_t key_count_ = 0;
+  std::size_t distinct_keys_ = 0;
+  bool one_row_ = false;
+  std::size_t total_columns_ = 0;
   std::vector<RunningAggregate> aggregates_;  // by their columns
   std::vector<std::string_view> heads_;       // by source
   std::int64_t to_skip_ = 0;
@@ -69,7 +73,9 @@ class GroupMerger {
 
   bool has_group_ = false;
   std::string group_;     // its first row
+  std::string last_;      // distinct_keys_: its last row
   bool several_ = false;  // there were others, which are in aggregates_
+  bool began_ = false;    // there was a group
   bool exhausted_ = false;
   bool ready_ = false;  // finished_ is to be emitted
   std::string finished_;

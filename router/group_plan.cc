@@ -87,7 +87,9 @@ class GroupPlanner {
     out.offset = window.offset;
     out.kind = RouteKind::kScatter;
     out.shard_text = shard_text(out);
-    groups_.keys = keys_.size();
+    groups_.keys = keys_.size() - (distinct_key_ ? 1 : 0);
+    groups_.distinct_keys = distinct_key_ ? 1 : 0;
+    groups_.one_row = groups_.keys == 0;
     groups_.visible_columns = outputs_.size();
     out.merge.keys = merge_order_;
     out.merge.hidden_columns = static_cast<std::uint16_t>(hidden_.size());
@@ -278,6 +280,39 @@ class GroupPlanner {
     return !keys_.empty() || !groups_.aggregates.empty();
   }
 
+  // Shards group by what DISTINCT is about too, which must not make a column good that was not.
+  bool all_are_keys_or_aggregates() const {
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      const bool is_key = std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) {
+        return key.column.where == SortKey::Where::kVisible && key.column.index == i;
+      });
+      if (!is_key && !outputs_[i].aggregate) return false;
+    }
+    return true;
+  }
+
+  // What is inside of `name(DISTINCT ...)`, if that is all there is.
+  TokenRun distinct_argument(TokenRun tokens) const {
+    const int inside = level_.depth(tokens.begin) + 1;
+    TokenRun out{tokens.begin + 3, tokens.end - 1};
+    if (out.empty() || !level_.is_symbol(out.end, ')')) return {};
+    for (std::size_t i = out.begin; i < out.end; ++i) {
+      const bool ends = level_.is_symbol(i, ',') || level_.is_keyword(i, "order");
+      // A shallower token is behind the call: FILTER.
+      if (level_.depth(i) < inside || (level_.depth(i) == inside && ends)) return {};
+    }
+    return out;
+  }
+
+  // Of one value only: its rows are neighbours if it is the last key.
+  bool make_distinct(TokenRun argument, const Expr& value) {
+    if (argument.empty()) return false;
+    if (distinct_key_) return select_.same(keys_.back().tokens, argument);
+    if (!add_key(std::string(select_.text(argument)), argument, value, std::nullopt)) return false;
+    distinct_key_ = true;
+    return true;
+  }
+
   // Of a call that is all of an expression.
   std::optional<GroupAggregate> aggregate_of(TokenRun tokens, const Expr& call) {
     if (call.kind != ExprKind::kFunction || call.names.size() != 1 || tokens.size() < 3) {
@@ -290,11 +325,18 @@ class GroupPlanner {
     if (level_.name(tokens.begin) != name || !level_.is_symbol(tokens.begin + 1, '(')) {
       return std::nullopt;
     }
-    const auto end = end_of_plain_aggregate(level_, tokens.begin, tokens.end);
-    if (!end || *end != tokens.end) return std::nullopt;
     GroupAggregate out;
     out.how = known->how;
-    if (name == "count") return out;
+    out.counts = name == "count";
+    if (level_.is_keyword(tokens.begin + 2, "distinct")) {
+      if (call.args.size() != 1) return std::nullopt;
+      if (!make_distinct(distinct_argument(tokens), call.args.front())) return std::nullopt;
+      out.distinct = true;
+    } else {
+      const auto end = end_of_plain_aggregate(level_, tokens.begin, tokens.end);
+      if (!end || *end != tokens.end) return std::nullopt;
+    }
+    if (out.counts) return out;
     if (call.args.empty() || !is_combined(known->how, call.args.front())) return std::nullopt;
     if (known->how == How::kMin || known->how == How::kMax) {
       out.bytewise = types_.is_bytewise(call.args.front());
@@ -336,8 +378,8 @@ class GroupPlanner {
   bool find_order() {
     const auto items = select_.order();
     if (!items || items->size() != query_.order.size()) return false;
-    // Which keys are sorted by already, and is that all?
-    std::vector<bool> used(keys_.size(), false);
+    // Which keys are sorted by already, and is that all? (Of DISTINCT there may come one more.)
+    std::vector<bool> used(keys_.size() + 1, false);
     bool by_keys = true;
     for (std::size_t i = 0; i < items->size(); ++i) {
       const SortItem& item = query_.order[i];
@@ -366,6 +408,7 @@ class GroupPlanner {
       merge_order_.clear();
       used.assign(keys_.size(), false);
     }
+    if (distinct_key_ && !all_are_keys_or_aggregates()) return false;
     for (std::size_t i = 0; i < keys_.size(); ++i) {
       if (used[i]) continue;
       order_keys_.push_back(i);
@@ -442,7 +485,7 @@ class GroupPlanner {
   }
 
   std::optional<std::size_t> key_of(TokenRun tokens, const Expr& value) const {
-    for (std::size_t i = 0; i < keys_.size(); ++i) {
+    for (std::size_t i = 0; i < keys_.size() - (distinct_key_ ? 1 : 0); ++i) {
       const Key& key = keys_[i];
       if (!key.tokens.empty() && select_.same(key.tokens, tokens)) return i;
       if (is_same_column(*key.value, value)) return i;
@@ -488,7 +531,11 @@ class GroupPlanner {
         out += (i == 0 ? " GROUP BY " : ", ") + std::to_string(i + 1);
       }
     } else if (!keys_.empty()) {
-      out.append(" GROUP BY ").append(select_.text(select_.group()));
+      out += " GROUP BY ";
+      if (!select_.group().empty()) out += select_.text(select_.group());
+      if (distinct_key_) {
+        out += (select_.group().empty() ? "(" : ", (") + keys_.back().text + ")";
+      }
     }
     for (std::size_t i = 0; i < order_keys_.size(); ++i) {
       const Key& key = keys_[order_keys_[i]];
@@ -505,7 +552,7 @@ class GroupPlanner {
         out += how.nulls_first ? " NULLS FIRST" : " NULLS LAST";
     }
     // Groups in the order they are merged in: those that nobody sees on any shard need not come.
-    const bool first_ones = !keys_.empty() && groups_.order.empty();
+    const bool first_ones = !keys_.empty() && !distinct_key_ && groups_.order.empty();
     return out + (first_ones ? limit_of_shards(plan) : all_rows_of_shards(plan));
   }
 
@@ -519,6 +566,7 @@ class GroupPlanner {
   std::vector<Output> outputs_;
   std::vector<std::string> hidden_;  // expressions of the hidden columns
   std::vector<Key> keys_;
+  bool distinct_key_ = false;  // the last of them is what DISTINCT in an aggregate is about
   std::vector<std::size_t> order_keys_;  // of keys_, in the order of the merge
   std::vector<SortKey> merge_order_;     // the same
   GroupSpec groups_;

@@ -8,6 +8,8 @@
 //   here    groups of equal country become one, avg() anew from its sum and count; sort by it, take
 //   3
 //
+// count(DISTINCT x) is put together from groups by x as well, each of which says 1.
+//
 // The client's own columns stay as they are written, so their names and types are a server's. Text
 // sorts as its bytes on the shards, whatever its collation: as long as that is deterministic, equal
 // means equal bytes, and the order of groups is nobody's business.

@@ -46,6 +46,8 @@ struct GroupAggregate {
   std::uint16_t column = 0;
   std::uint16_t sum = 0;    // kAverage: hidden columns
   std::uint16_t count = 0;  // the same
+  bool counts = false;      // count(): 0 of no rows, where others are NULL
+  bool distinct = false;    // of a value that there has been already it says nothing new
   bool bytewise = false;    // kMin, kMax: see SortKey
 };
 
@@ -53,6 +55,9 @@ struct GroupAggregate {
 struct GroupSpec {
   // Rows are of one group if they agree in so many of the first keys. None: all rows are.
   std::size_t keys = 0;
+  // So many keys behind those are the value that DISTINCT is about, in the shards' rows one each.
+  std::size_t distinct_keys = 0;
+  bool one_row = false;  // there is no GROUP BY: of no rows too
   std::vector<GroupAggregate> aggregates;
   // ORDER BY, where that is not the order in which groups are merged; empty: it is, or there is
   // none.

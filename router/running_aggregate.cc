@@ -30,6 +30,8 @@ Result<RunningAggregate> RunningAggregate::create(const GroupAggregate& aggregat
   const std::vector<FieldDescription> fields(columns.begin(), columns.end());
   RunningAggregate out;
   out.how_ = aggregate.how;
+  out.counts_ = aggregate.counts;
+  out.distinct_ = aggregate.distinct;
   const auto format_of = [&](std::size_t at) {
     return formats == nullptr ? kFormatText : formats->of(at);
   };
@@ -171,6 +173,12 @@ void RunningAggregate::write_integer(std::int64_t value) {
                            : column_.type == ValueType::kInt4 ? 4
                                                               : 8;
   bytes_.assign(bytes + sizeof bytes - size, size);
+}
+
+WireValue RunningAggregate::value_of_nothing() {
+  if (!counts_) return {};
+  write_integer(0);
+  return {false, bytes_};
 }
 
 WireValue RunningAggregate::value() {

@@ -27,12 +27,17 @@ class RunningAggregate {
   // Where its value stands in the row.
   std::uint16_t column() const { return column_.position; }
 
+  bool counts() const { return counts_; }
+  bool distinct() const { return distinct_; }
+
   // Of a new group, nothing is known yet.
   void clear();
   // What a shard's row says. 22003 if the sum is too large for its type.
   Status add(const ValueList& row);
   // The value for all rows; no bytes for NULL. Good until the next call of any of these.
   WireValue value();
+  // The same where there are none.
+  WireValue value_of_nothing();
 
  private:
   struct Column {
@@ -46,6 +51,8 @@ class RunningAggregate {
   void write_integer(std::int64_t value);
 
   GroupAggregate::How how_ = GroupAggregate::How::kSum;
+  bool counts_ = false;
+  bool distinct_ = false;
   Column column_;
   Column sum_;
   Column count_;

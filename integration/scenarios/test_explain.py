@@ -239,7 +239,7 @@ def test_a_hint_says_where(connect):
         connection.execute("SET pgshunt.shard = shard3")
         assert lines_of(connection.execute(sql, [5], prepare=True))[2].startswith("  Shard shard3: ")
         connection.execute("RESET pgshunt.shard")
-        assert lines_of(connection.execute(sql, [5], prepare=True))[0] == "Route: merge node, over rows of the shards"
+        assert lines_of(connection.execute(sql, [5], prepare=True))[0] == "Route: read of several shards"
 
 
 def test_options(connect):

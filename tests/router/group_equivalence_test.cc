@@ -223,7 +223,10 @@ TEST_F(GroupEquivalence, WhatOnlyAServerKnows) {
                           "SELECT sum(rating) FROM users",
                           "SELECT avg(weight) FROM users",
                           "SELECT sum(rating * 2) FROM users",
-                          "SELECT count(DISTINCT name) FROM users",
+                          "SELECT count(DISTINCT name) FILTER (WHERE active) FROM users",
+                          "SELECT count(DISTINCT name), count(DISTINCT nick) FROM users",
+                          "SELECT count(DISTINCT (name, nick)) FROM users",
+                          "SELECT 5, count(DISTINCT name) FROM users",
                           "SELECT count(*) + 1 FROM users",
                           "SELECT name, count(*) FROM users GROUP BY name HAVING count(*) > 1",
                           "SELECT string_agg(name, ',') FROM users",
@@ -243,9 +246,38 @@ TEST_F(GroupEquivalence, WhatOnlyAServerKnows) {
   }
 }
 
+TEST_F(GroupEquivalence, DistinctValues) {
+  for (const char* value : {"name", "medium", "score", "rating", "born", "data", "left(nick, 1)",
+                            "medium % 2", "active", "tag", "coalesce(small, medium)"}) {
+    const std::string count = "count(DISTINCT " + std::string(value) + ")";
+    expect_same("SELECT " + count + " FROM users");
+    expect_same("SELECT " + count + ", count(*), avg(medium), max(id) FROM users WHERE id % 3 = 1");
+    expect_same("SELECT " + count + ", sum(id), count(name) FROM users WHERE id < -5");
+    expect_same("SELECT active, " + count + ", count(*), avg(id) FROM users GROUP BY active");
+    expect_same("SELECT active, medium FROM users GROUP BY 1, 2 ORDER BY " + count + " DESC, 1, 2",
+                true);
+    expect_same("SELECT country, small, " + count +
+                    " AS n FROM users GROUP BY small, country ORDER BY n, 2, 1 "
+                    "LIMIT 3 OFFSET 1",
+                true);
+    expect_same("SELECT small, " + count + " FROM users GROUP BY small ORDER BY small DESC LIMIT 2",
+                true);
+  }
+  expect_same(
+      "SELECT count(DISTINCT medium), sum(DISTINCT medium), avg(DISTINCT medium), min(DISTINCT "
+      "medium), "
+      "sum(medium), avg(medium) FROM users");
+  expect_same("SELECT small, sum(DISTINCT medium), avg(DISTINCT medium) FROM users GROUP BY small");
+  expect_same(
+      "SELECT count(DISTINCT u.country), count(p.id) FROM users u JOIN posts p ON p.user_id = "
+      "u.id");
+  expect_same("SELECT count(DISTINCT name) FROM users OFFSET 1");
+}
+
 TEST_F(GroupEquivalence, ErrorsAreTheServers) {
   for (const char* sql :
-       {"SELECT name, count(*) FROM users",
+       {"SELECT name, count(DISTINCT name) FROM users",
+        "SELECT 1 + medium, count(DISTINCT medium) FROM users", "SELECT name, count(*) FROM users",
         "SELECT medium, count(*) FROM users GROUP BY medium + 1", "SELECT sum(name) FROM users",
         "SELECT sum(9223372036854775807 / (medium * 0)) FROM users"}) {
     const Answer ours = model_->run(sql);

@@ -60,6 +60,18 @@ TEST_F(GroupPlan, KeysAreSorted) {
       R"(SELECT * FROM posts p GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, ("p"."body") COLLATE "C", 4)");
 }
 
+TEST_F(GroupPlan, WhatDistinctIsAboutIsTheLastKey) {
+  EXPECT_EQ(
+      text("SELECT count(DISTINCT name), count(*) FROM users"),
+      R"(SELECT count(DISTINCT name), count(*), (name) AS "pgshunt.1" FROM users GROUP BY (name) ORDER BY 3)");
+  EXPECT_EQ(
+      text("SELECT medium, count(DISTINCT country) FROM users GROUP BY 1 ORDER BY 1 LIMIT 3"),
+      R"(SELECT medium, count(DISTINCT country), (country) AS "pgshunt.1" FROM users GROUP BY 1, (country) )"
+      R"(ORDER BY 1, (country) COLLATE "C")");
+  // A server would say that name is in no group.
+  EXPECT_EQ(text("SELECT name, count(DISTINCT name) FROM users"), "");
+}
+
 TEST_F(GroupPlan, OrderIsTheMergesOrASort) {
   EXPECT_EQ(text("SELECT name, medium, count(*) FROM users GROUP BY 1, 2 ORDER BY medium DESC, 1 "
                  "NULLS FIRST LIMIT 5"),
@@ -85,7 +97,7 @@ TEST_F(GroupPlan, OrderIsTheMergesOrASort) {
 TEST_F(GroupPlan, LeavesToOthersWhatItCannotPutTogether) {
   for (const char* sql :
        {"SELECT count(*) + 1 FROM users",
-        "SELECT count(DISTINCT id) FROM users",
+        "SELECT count(DISTINCT id) FILTER (WHERE id > 5) FROM users",
         "SELECT name, count(*) FROM users GROUP BY name HAVING count(*) > 1",
         "SELECT array_agg(id) FROM users",
         "SELECT string_agg(name, ',' ORDER BY id) FROM users",

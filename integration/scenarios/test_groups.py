@@ -251,15 +251,42 @@ def test_who_takes_rows_is_not_given_groups(parts, whole):
         for table in ("posts", "countries"):
             rows = f"SELECT t::text FROM {table} t ORDER BY t::text COLLATE \"C\""
             assert answer(parts, rows) == answer(whole, rows), insert
-    for copied in ("COPY (SELECT count(*) FROM users) TO STDOUT", "COPY (SELECT DISTINCT small FROM users) TO STDOUT"):
+
+
+def test_copied(parts, whole):
+    for query, ordered in (("SELECT count(*) FROM users", True), ("SELECT DISTINCT small, country FROM users", False),
+                           ("SELECT small, count(*), avg(score) FROM users GROUP BY small ORDER BY 2 DESC, 1 LIMIT 3", True)):
+        for options in ("", "(FORMAT csv, HEADER)", "(FORMAT binary)"):
+            blocks = []
+            for client in (parts, whole):
+                with client.cursor().copy(f"COPY ({query}) TO STDOUT {options}") as copy:
+                    blocks.append([bytes(block) for block in copy])
+            # Where a message ends is nobody's business.
+            whole_answers = [b"".join(each) for each in blocks]
+            if ordered:
+                assert whole_answers[0] == whole_answers[1], (query, options)
+            else:
+                assert sorted(whole_answers[0]) == sorted(whole_answers[1]), (query, options)
+
+
+def test_in_portions(parts, whole):
+    query = "SELECT small, count(*) AS n, avg(score) FROM users GROUP BY small ORDER BY n DESC, small"
+    portions = []
+    for client in (parts, whole):
+        with client.transaction(), client.cursor(name="c") as cursor:
+            cursor.execute(query)
+            portions.append([cursor.fetchmany(2), cursor.fetchone(), cursor.fetchall()])
+    assert portions[0] == portions[1]
+
+    async def by_portal(database):
+        port = parts.info.port if database == PARTS else whole.info.port
+        client = await asyncpg.connect(host=parts.info.host, port=port, user=SUPERUSER, password=PASSWORD, database=database)
         try:
-            with parts.cursor().copy(copied) as copy:
-                ours = sorted(bytes(block) for block in copy)
-        except psycopg.Error as error:
-            assert error.sqlstate == "0A000", copied
-            continue
-        with whole.cursor().copy(copied) as copy:
-            assert b"".join(sorted(bytes(block) for block in copy)).split() == b"".join(ours).split(), copied
+            async with client.transaction():
+                return [tuple(row) async for row in client.cursor(query, prefetch=2)]
+        finally:
+            await client.close()
+    assert asyncio.run(by_portal(PARTS)) == asyncio.run(by_portal(WHOLE))
 
 
 def answer_of_write(client, sql):

@@ -56,6 +56,10 @@ TEST(Decimal, DividesToSixteenDigits) {
   EXPECT_EQ(quotient("0", 5), "0.00000000000000000000");
   EXPECT_EQ(quotient("0.00", 1), "0.00000000000000000000");
   EXPECT_EQ(quotient("99999", 1), "99999.000000000000");
+  EXPECT_EQ(quotient("1", 59), "0.01694915254237288136");  // ...81355
+  EXPECT_EQ(quotient("-1", 59), "-0.01694915254237288136");
+  EXPECT_EQ(quotient("7", 7), "1.00000000000000000000");
+  EXPECT_EQ(quotient("8", 7), "1.1428571428571429");
 }
 
 TEST(Decimal, RefusesWhatIsNoNumber) {

@@ -271,13 +271,14 @@ TEST(RowSorter, SpillsAndMergesAgain) {
        {RowSorter::kAll, std::size_t{0}, std::size_t{10}, std::size_t{5000}}) {
     for (const std::size_t memory : {std::size_t{5000}, std::size_t{100'000'000}}) {
       RowSorter sorter(*order, wanted, {memory, {}});
+      // Runs that overlap, and such as follow one another.
       for (int i = 0; i < 3000; ++i) {
-        const Row row = {std::to_string(i * 7919 % 3000),
+        const Row row = {std::to_string(i < 1500 ? i * 1511 % 1500 : i),
                          std::string(static_cast<std::size_t>(i % 500), 'x')};
         ASSERT_TRUE(sorter.add(wire_row(row)));
       }
       ASSERT_TRUE(sorter.finish());
-      EXPECT_EQ(sorter.runs() > 10, memory == 5000 && wanted > 10) << wanted;
+      if (wanted > 10) EXPECT_EQ(sorter.runs() > 10, memory == 5000) << wanted;
       std::string_view body;
       std::size_t count = 0;
       while (count < wanted && *sorter.next(body)) {

@@ -278,7 +278,9 @@ TEST(RowSorter, SpillsAndMergesAgain) {
         ASSERT_TRUE(sorter.add(wire_row(row)));
       }
       ASSERT_TRUE(sorter.finish());
-      if (wanted > 10) EXPECT_EQ(sorter.runs() > 10, memory == 5000) << wanted;
+      if (wanted > 10) {
+        EXPECT_EQ(sorter.runs() > 10, memory == 5000) << wanted;
+      }
       std::string_view body;
       std::size_t count = 0;
       while (count < wanted && *sorter.next(body)) {

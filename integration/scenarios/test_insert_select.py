@@ -555,5 +555,5 @@ def test_merged_in_one_message(world, both):
 def test_merged_and_explained(world, both):
     parts, _ = both
     text = "\n".join(line for (line,) in parts.execute(f"EXPLAIN (PGSHUNT) INSERT INTO counts (id, n) {BY_FIVE}"))
-    assert "merge node" in text and "INSERT INTO counts (id, n)" in text, text
+    assert "rows of: SELECT" in text and "INSERT INTO counts (id, n)" in text, text
     assert parts.execute("SELECT count(*) FROM counts").fetchone() == (0,)

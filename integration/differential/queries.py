@@ -355,7 +355,9 @@ class Writer:
             for number, (group, shown) in enumerate(groups):
                 form = choose.some("text", "text", "ordinal", "alias", "hidden")
                 if form == "text" or form in ("ordinal", "alias") and shown == group:
-                    targets.append((shown, f"g{number}" if form == "alias" else choose.some(None, None, f"t{number}")))
+                    # A cast is called like its column, which ORDER BY would no longer mean.
+                    called = f"t{number}" if "::" in shown else choose.some(None, None, f"t{number}")
+                    targets.append((shown, f"g{number}" if form == "alias" else called))
                 by.append({"ordinal": str(len(targets)), "alias": f"g{number}"}.get(form, group) if shown == group else group)
         for number in range(choose.some(1, 1, 2, 2, 3) if targets or choose.chance(0.97) else 0):
             made = self.over_aggregates() if choose.chance(0.3) else self.aggregate()

@@ -580,7 +580,8 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
                         batch, taken);
   }
   const bool opens = part->way == Part::Way::kOpenPortal;
-  if (transaction_.failed() && part->way != Part::Way::kControl && (part->executes || opens)) {
+  const bool asks = part->executes || opens || !part->parses.empty();
+  if (transaction_.failed() && part->way != Part::Way::kControl && asks) {
     return refuse_batch(failed_transaction_error(), batch, taken);
   }
   // A COPY FROM ignores the Sync behind it, unless it fails to begin.

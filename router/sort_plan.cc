@@ -155,8 +155,7 @@ class SortPlanner {
     if (star.names.empty() || scope_.tables().size() == 1) return Answer::kYes;
     for (const TableUse& use : scope_.tables()) {
       if (use.visible_name() != star.names.back()) continue;
-      if (use.resolved.table == nullptr || use.resolved.table->columns.empty() ||
-          use.renamed) {
+      if (use.resolved.table == nullptr || use.resolved.table->columns.empty() || use.renamed) {
         return Answer::kPerhaps;
       }
       const bool there = use.resolved.table->find_column(name) != nullptr;

@@ -623,3 +623,15 @@ def test_cancel(world, twice):
             wire.cancel()
             assert errors(wire.until_ready()) == ["57014"]
         twice.say("FETCH c", "ROLLBACK TO s", "FETCH c", "ROLLBACK", "SELECT 1")
+
+
+@pytest.mark.parametrize("setting", ["DateStyle = 'German'", "TimeZone = 'Asia/Tokyo'", "client_encoding = 'LATIN1'", "extra_float_digits = 0"])
+@pytest.mark.parametrize("how", ["SET", "SET LOCAL"])
+@pytest.mark.parametrize("declared", ["CURSOR", "SCROLL CURSOR"])
+def test_settings_between(twice, setting, how, declared):
+    """Values are written as the session wants them now, or it is said that they cannot be."""
+    sql = "SELECT id, name, noted, noted::date AS day, id / 3::float8 AS third FROM users ORDER BY id"
+    for before, after in (([f"{how} {setting}"], []), ([], [f"{how} {setting}"]), ([], ["SAVEPOINT s", f"{how} {setting}", "ROLLBACK TO s"])):
+        with may_be_refused(twice):
+            twice.say("BEGIN", *before, f"DECLARE c {declared} FOR {sql}", "FETCH 2 c", *after, "FETCH 3 c", "FETCH 20 c", "COMMIT", "RESET ALL")
+        twice.say("ROLLBACK", "RESET ALL")

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from differential.world import PARTS, WHOLE
-from harness.wire import (bind, close_portal, close_statement, describe_portal, errors, execute, flush, parse, query, rows, run, sync, tags,
+from harness.wire import (bind, close_portal, close_statement, describe_portal, describe_statement, errors, execute, flush, parse, query, rows, run, sync, tags,
                           types)
 from selects import FEW, SELECTS, some
 from twice import may_be_refused
@@ -342,3 +342,33 @@ def test_cancel(twice):
             assert errors(wire.until_ready()) == ["57014"]
         twice.ask(execute("p", 1), sync())
         twice.say("ROLLBACK", "SELECT 1")
+
+
+# --- what stands beside a statement of several shards in one message ---------------------------------
+
+STORED = "INSERT INTO posts (user_id, id, body, likes) VALUES (3, 77, 'x', 1), (4, 77, 'x', 1), (5, 77, 'y', 2)"
+BESIDE = {
+    "a Bind of no statement": bind("p3", "none") + parse("s1", STORED) + bind("p1", "s1") + execute("p1"),
+    "a Bind of no statement, a read": bind("p3", "none") + parse("s1", ORDERED) + bind("p1", "s1") + execute("p1"),
+    "a Describe of no portal": describe_portal("p3") + parse("s1", STORED) + bind("p1", "s1") + execute("p1"),
+    "a Describe of no portal, a read": describe_portal("p3") + parse("", ORDERED) + bind() + execute(),
+    "an Execute of no portal": parse("s2", "COMMIT") + execute("p3", 5),
+    "a Describe of no portal, COMMIT": parse("s2", "COMMIT") + describe_portal("p3") + bind("", "s2") + execute(),
+    "a Describe of a statement, COMMIT": parse("c", "COMMIT") + parse("i", "SELECT name FROM users WHERE id = $1") + describe_statement("i"),
+    "the same before it": parse("i", "SELECT name FROM users WHERE id = $1") + parse("c", "ROLLBACK") + describe_statement("i"),
+    "both, executed": parse("i", "SELECT name FROM users WHERE id = $1") + parse("c", "ROLLBACK") + describe_statement("i") + describe_statement("c")
+    + bind("", "i", ["7"]) + describe_portal() + execute() + bind("", "c") + execute(),
+    "a Close of no portal": parse("", "SELECT count(*) FROM users") + close_portal("p2") + bind("p2") + execute("p2"),
+    "a Close of a statement": parse("a", "SELECT 1") + close_statement("a") + parse("a", "SELECT count(*) FROM users") + bind("p2", "a") + execute("p2"),
+    "a Parse between Bind and Execute": parse("a", ORDERED) + bind("p", "a") + parse("b", "SELECT 1") + execute("p"),
+}
+
+
+@pytest.mark.parametrize("block", [False, True])
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.usefixtures("restored")
+def test_what_stands_beside(twice, name, block):
+    if block:
+        twice.say("BEGIN")
+    twice.ask(BESIDE[name], sync())
+    twice.say("ROLLBACK", "SELECT count(*) FROM posts WHERE id = 77", "SELECT 1")

@@ -49,7 +49,6 @@ struct ShardedConversation::Part {
   bool synced = false;   // ends with the client's Sync
   bool flushed = false;  // ends with the client's Flush
   bool executes = false;
-  bool describes = false;        // a statement
   std::size_t open_portals = 0;  // bound, and not run to their ends
   bool writes = false;
   bool ddl = false;

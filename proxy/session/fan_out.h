@@ -195,7 +195,7 @@ class FanOut final : public BackendDriver {
   std::optional<RowMerger> merger_;    // the one
   std::optional<GroupMerger> groups_;  // or the other
   std::optional<CopyWriter> copy_;
-  bool satisfied_ = false;             // the merge is complete: further rows are dropped
+  bool satisfied_ = false;  // the merge is complete: further rows are dropped
   bool slow_ = false;
   bool failed_ = false;
   bool broken_ = false;

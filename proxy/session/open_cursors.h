@@ -50,6 +50,7 @@ struct OpenCursor {
   ShardId server = 0;
   std::unique_ptr<MergedCursor> merged;
   bool hold = false;       // DECLARE ... WITH HOLD
+  std::string settings;    // how values were to be written when it was opened
   bool put_by = false;     // its server has been told to
   bool committed = false;  // so was the transaction that declared it
   std::size_t depth = 0;   // savepoints that were there

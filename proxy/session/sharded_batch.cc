@@ -34,6 +34,12 @@ Error no_portions_error() {
           "Fetch all rows (fetch size 0), or pin the statement to one key."};
 }
 
+bool closes_statement(const Message& message) {
+  if (message.header.type != frontend::kClose) return false;
+  const auto target = decode_close(message.body);
+  return target && target->kind == TargetKind::kStatement;
+}
+
 // Does what follows its Bind ask for all rows of a portal, before anything else and without a
 // portion's limit? Nobody comes back to an unnamed one behind a Sync outside of a transaction.
 bool runs_at_once(std::string_view rest, std::string_view portal, bool in_transaction) {
@@ -248,6 +254,7 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
   // A portal of an earlier message is on the server it was bound on, or its rows are read here.
   const auto place_portal = [&](std::string_view portal) {
     if (has(bound, portal)) return true;
+    if (decided && part.way != Part::Way::kShard) return false;
     const OpenCursor* known = cursors_.find(portal);
     if (known == nullptr) return decided || place(Part::Way::kShard, std::nullopt);
     return place(Part::Way::kShard, known->server);
@@ -264,9 +271,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     const OpenCursor* known = cursors_.find(portal);
     return known != nullptr && known->place != OpenCursor::Place::kServer;
   };
-  // Nothing but the Parse of the one statement that is bound now.
+  // Nothing but Parses, the last of them of the statement that is bound now, and Closes of others.
+  bool only_parses = true;
   const auto only_parsed = [&] {
-    return part.way == Part::Way::kShard && !part.executes && !part.describes && bound.empty();
+    return part.way == Part::Way::kShard && only_parses && bound.empty();
   };
   // The last message of a part: a Sync or Flush right behind belongs to it.
   const auto ends_part = [&] {
@@ -302,7 +310,9 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
         }
         own_parse = begin;
         if (is_control((*statement)->effect.verb)) {
-          fits = place(Part::Way::kControl, std::nullopt);
+          fits = begin == 0 && place(Part::Way::kControl, std::nullopt);
+        } else if (decided && part.way != Part::Way::kShard) {
+          fits = false;  // it is no part of what is answered here
         } else if (closes_all(**statement)) {
           fits = place(Part::Way::kCursor, std::nullopt);
         } else if (const OpenCursor* cursor = cursor_of(**statement)) {
@@ -343,6 +353,8 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
           fits = place(Part::Way::kCursor, std::nullopt);
         } else if (named != nullptr) {
+          const Status same = check_looks(*named);
+          if (!same && statement->effect.verb != Verb::kClose) return fails(same.error(), begin);
           if (part.way == Part::Way::kCursor && bound.empty()) decided = false;
           fits = place_cursor(*named, *statement);
         } else if (!statement->plan) {
@@ -484,11 +496,15 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
           return part;
         }
         if (target->kind == TargetKind::kStatement) {
-          part.describes = true;
           own_parse = kNone;  // it is asked about where it is parsed
         }
         if (target->kind == TargetKind::kPortal) {
           fits = place_portal(target->name);
+        } else if (decided && part.way != Part::Way::kShard) {
+          const StatementPtr statement = statement_in(part, target->name);
+          const bool own = statement && (is_control(statement->effect.verb) ||
+                                         closes_all(*statement) || cursor_of(*statement));
+          fits = own || message.header.type == frontend::kClose;
         } else if (!decided) {
           const StatementPtr statement = statement_in(part, target->name);
           const OpenCursor* cursor = statement ? cursor_of(*statement) : nullptr;
@@ -514,6 +530,10 @@ Result<ShardedConversation::Part> ShardedConversation::next_part(std::string_vie
     }
     if (message.header.type == frontend::kParse && !decided) {
       part.way = Part::Way::kShard;
+    }
+    if (message.header.type != frontend::kParse && !closes_statement(message)) {
+      only_parses = false;
+      own_parse = kNone;
     }
     if (message.header.type == frontend::kExecute &&
         (part.way == Part::Way::kControl || part.way == Part::Way::kEverywhere ||
@@ -546,6 +566,7 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
   }
   if (skipping_) {
     if (last_type(batch) != frontend::kSync) return Verdict::kTaken;
+    if (!no_late_cancels()) return Verdict::kWait;
     skipping_ = false;
     return sync();
   }
@@ -612,6 +633,7 @@ ShardedConversation::Verdict ShardedConversation::serve_messages(std::string_vie
 }
 
 ShardedConversation::Verdict ShardedConversation::sync() {
+  if (!no_late_cancels()) return Verdict::kWait;
   ready_owed_ = true;
   synced_ = true;
   if (transaction_.implicit()) return end_implicit_transaction();
@@ -972,6 +994,7 @@ ShardedConversation::Verdict ShardedConversation::part_everywhere(const Part& pa
 // BEGIN, SET LOCAL and their kin: what the messages are owed, then the command itself.
 ShardedConversation::Verdict ShardedConversation::part_of_control(const Part& part,
                                                                   std::string_view messages) {
+  if (!no_late_cancels()) return Verdict::kWait;
   std::string& out = worker_.client_out();
   std::size_t at = 0;
   Message message;

@@ -319,8 +319,11 @@ ShardedConversation::Verdict ShardedConversation::serve_routed(const FrameHeader
   const bool writes = route->writes;
   const bool declares = statement.verb == Verb::kDeclare;
   if (declares) {
-    const Status free = free_cursor_name(statement.name);
-    if (!free) return refuse(free.error());
+    const auto command = read_cursor_command(statement.text);
+    if (command && (transaction_.open() || command->hold)) {
+      const Status free = free_cursor_name(command->name);
+      if (!free) return refuse(free.error());
+    }
   }
   if (writes) {
     if (const auto held = hold_write({&shard, 1})) return *held;

@@ -101,6 +101,7 @@ class ShardedConversation final : public Conversation,
   Verdict run_everywhere(const Route& route, std::string_view sql, std::string_view statement,
                          std::uint32_t effects);
   Verdict control_transaction(const StatementEffects& statement);
+  bool no_late_cancels();
   Verdict tell_transaction(std::string_view sql, std::string_view tag);
   Verdict say_to_transaction(const StatementEffects& statement);
   bool can_be_said();
@@ -298,6 +299,8 @@ class ShardedConversation final : public Conversation,
   void note_declared(std::string_view text, ShardId server);
   OpenCursor* cursor_of(const Statement& statement);
   Status check_view_of_cursors(std::string_view text);
+  std::string output_settings() const;
+  Status check_looks(const OpenCursor& cursor) const;
   bool closes_all(const Statement& statement) const;
   bool is_taken_cursor(const Statement& statement);
   std::optional<Verdict> serve_cursor_command(const FrameHeader& header, std::string_view frame,

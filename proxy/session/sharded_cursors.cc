@@ -341,6 +341,7 @@ void ShardedConversation::cursor_opened_at_merge_node(const std::string& descrip
   cursor.server = server;
   cursor.hold = opening_->hold;
   cursor.depth = transaction_.savepoints();
+  cursor.settings = output_settings();
   OpenCursor& added = cursors_.add(opening_->name, std::move(cursor));
   if (!transaction_.open()) {
     added.put_by = true;
@@ -363,6 +364,7 @@ void ShardedConversation::cursor_is_open() {
   }
   OpenCursor cursor;
   cursor.place = OpenCursor::Place::kMerged;
+  cursor.settings = output_settings();
   cursor.merged = std::move(opening_->merged);
   cursor.depth = transaction_.savepoints();
   cursors_.add(opening_->name, std::move(cursor));
@@ -400,6 +402,34 @@ bool ShardedConversation::is_taken_cursor(const Statement& statement) {
   return command && cursors_.find(command->name) != nullptr;
 }
 
+// What the session has said of how values are written.
+std::string ShardedConversation::output_settings() const {
+  constexpr std::string_view kNames[] = {"datestyle",    "intervalstyle",   "timezone",
+                                         "time zone",    "client_encoding", "extra_float_digits",
+                                         "bytea_output", "xmlbinary",       "lc_monetary",
+                                         "lc_numeric",   "lc_time"};
+  const NameValues& settings = *session_.state().settings.current();
+  std::string out;
+  for (const std::string_view name : kNames) {
+    out.append(transaction_.local(name)).push_back('\n');
+    const std::string* value = settings.find(name);
+    if (value != nullptr) out.append(*value);
+  }
+  return out;
+}
+
+// Rows that were read ahead, here or by a sort at the merge node, are as the session wanted them
+// then.
+Status ShardedConversation::check_looks(const OpenCursor& cursor) const {
+  const bool here = cursor.place == OpenCursor::Place::kMerged;
+  const bool kept = cursor.place == OpenCursor::Place::kServer && cursor.server >= kKeptServers;
+  if (cursor.committed || !(here || kept) || cursor.settings == output_settings()) return Ok{};
+  return Error{sqlstate::kFeatureNotSupported,
+               "settings that say how values are written, such as DateStyle, have changed since "
+               "this cursor over several shards was opened",
+               "Set them before it is opened."};
+}
+
 bool ShardedConversation::closes_all(const Statement& statement) const {
   if (cursors_.empty() || statement.effect.verb != Verb::kClose) return false;
   const auto command = read_cursor_command(statement.text);
@@ -431,6 +461,7 @@ std::optional<ShardedConversation::Verdict> ShardedConversation::serve_cursor_co
   if (cursor->place != OpenCursor::Place::kServer) return run_cursor_command(*command, {}, nullptr);
   const ShardId server = cursor->server;
   if (command->kind != CursorCommand::Kind::kClose) {
+    if (const Status same = check_looks(*cursor); !same) return refuse(same.error());
     return run_on_shard(server, header, frame, &statement);
   }
   if (server >= kKeptServers) return close_cursor(command->name, {});
@@ -449,6 +480,7 @@ ShardedConversation::Verdict ShardedConversation::run_cursor_command(const Curso
   if (cursor.place != OpenCursor::Place::kMerged) return refuse(cannot_run_error(command.name));
   MergedCursor& merged = *cursor.merged;
   if (merged.failed) return refuse(cannot_run_error(command.name));
+  if (const Status same = check_looks(cursor); !same) return refuse(same.error());
   const auto reach = reach_of(command, merged);
   const bool moves = command.kind == CursorCommand::Kind::kMove;
   // MOVE 0 tells whether there is a current row.

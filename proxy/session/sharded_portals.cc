@@ -163,6 +163,7 @@ ShardedConversation::Verdict ShardedConversation::execute_portal(std::string_vie
   if (cursor.place == OpenCursor::Place::kDone || cursor.merged->failed) {
     return refuse(cannot_run_error(name));
   }
+  if (const Status same = check_looks(cursor); !same) return refuse(same.error());
   MergedCursor& merged = *cursor.merged;
   if (!merged.formats) {
     if (const Status set = fetch_in(merged, std::string(kTextFormats)); !set) {

@@ -33,12 +33,21 @@ bool sets_default(std::string_view statement) {
 
 }  // namespace
 
+// A cancel that was meant for what a shard has failed to do must not meet what comes next. False:
+// the session is resumed when it cannot any more.
+bool ShardedConversation::no_late_cancels() {
+  bool none = true;
+  for (ServerLink* link : enlisted_links()) none &= link->acquire();
+  return none;
+}
+
 ShardedConversation::Verdict ShardedConversation::control_transaction(
     const StatementEffects& statement) {
   std::string& out = worker_.client_out();
   const auto warn = [&](std::string_view code, std::string_view text) {
     append_notice_response(out, Severity::kWarning, Sqlstate(code), text);
   };
+  if (statement.verb != Verb::kBegin && !no_late_cancels()) return Verdict::kWait;
   // No shard may ever hear it, or only one that joins later.
   const bool bare = statement.verb == Verb::kBegin || statement.verb == Verb::kCommit ||
                     statement.verb == Verb::kRollback;

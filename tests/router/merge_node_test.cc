@@ -129,13 +129,12 @@ TEST_F(MergeNode, TablesOfOneNameAreToldApartByTheirSchemas) {
 }
 
 TEST_F(MergeNode, JoinsMayHaveNames) {
-  EXPECT_EQ(
-      texts("SELECT max(j.name) FROM (users u JOIN posts p ON u.name = p.body) AS j WHERE "
-            "j.title = 'x' AND likes > 5"),
-      (Texts{R"(SELECT "name", "title" FROM "public"."users" AS "u")",
-             R"(SELECT "body", "likes" FROM "public"."posts" AS "p" WHERE (likes > 5))",
-             R"(SELECT max(j.name) FROM (pg_temp."pgshunt.1" u JOIN pg_temp."pgshunt.2" )"
-             R"(p ON u.name = p.body) AS j WHERE j.title = 'x' AND likes > 5)"}));
+  EXPECT_EQ(texts("SELECT max(j.name) FROM (users u JOIN posts p ON u.name = p.body) AS j WHERE "
+                  "j.title = 'x' AND likes > 5"),
+            (Texts{R"(SELECT "name", "title" FROM "public"."users" AS "u")",
+                   R"(SELECT "body", "likes" FROM "public"."posts" AS "p" WHERE (likes > 5))",
+                   R"(SELECT max(j.name) FROM (pg_temp."pgshunt.1" u JOIN pg_temp."pgshunt.2" )"
+                   R"(p ON u.name = p.body) AS j WHERE j.title = 'x' AND likes > 5)"}));
   // By other names than the tables', or as one value, all columns are wanted, and a name in a
   // condition may be another's.
   const std::string all = texts("SELECT *, row_number() OVER () FROM users u").front();

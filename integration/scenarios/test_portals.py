@@ -372,3 +372,13 @@ def test_what_stands_beside(twice, name, block):
         twice.say("BEGIN")
     twice.ask(BESIDE[name], sync())
     twice.say("ROLLBACK", "SELECT count(*) FROM posts WHERE id = 77", "SELECT 1")
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", ORDERED, MERGED, STORED + " ON CONFLICT (user_id, id) DO NOTHING", "SELECT name FROM users WHERE id = 7"])
+@pytest.mark.usefixtures("restored")
+def test_a_query_without_a_sync(twice, sql):
+    """Behind messages of the extended protocol it ends them, as a Sync would; behind an error it is passed over."""
+    twice.ask(parse("", sql) + bind() + execute(), query("SELECT 5"))
+    twice.ask(parse("", sql) + bind() + describe_portal() + execute() + flush(), query("SELECT count(*) FROM posts"))
+    twice.ask(parse("", "SELECT 1 / 0") + bind() + execute(), query("SELECT 6"), sync())
+    twice.say("SELECT count(*) FROM posts")

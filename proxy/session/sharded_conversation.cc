@@ -44,8 +44,9 @@ bool may_move_search_path(const StatementEffects& statement, const RouterSession
          statement.verb == Verb::kResetAll || statement.verb == Verb::kDiscardAll;
 }
 
-// Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet. Rows of a
-// COPY end a batch too: what they are for is before them, and they are too many to wait for.
+// Length of the messages up to and with the next Sync or Flush; 0 if it has not come yet. A simple
+// query ends a batch too, and so do rows of a COPY: what they are for is before them, and they are
+// too many to wait for.
 std::size_t batch_size(std::string_view bytes) {
   std::size_t at = 0;
   while (true) {
@@ -55,7 +56,7 @@ std::size_t batch_size(std::string_view bytes) {
       return 0;
     }
     if (header.type == frontend::kCopyData || header.type == frontend::kCopyDone ||
-        header.type == frontend::kCopyFail) {
+        header.type == frontend::kCopyFail || header.type == frontend::kQuery) {
       return at;
     }
     if (bytes.size() - at < header.frame_size()) return 0;
@@ -157,7 +158,7 @@ std::size_t ShardedConversation::on_client_bytes(std::string_view bytes) {
         if (copying) running_->request(header, frame);
         break;
       case frontend::kQuery:
-        skipping_ = false;
+        if (skipping_) break;  // to the Sync, as everything
         if (transaction_.implicit()) {
           // A pipeline that lacks its Sync.
           ready_owed_ = false;

@@ -8,6 +8,7 @@ import asyncpg
 import psycopg
 import pytest
 
+from beside import answer, connection, parts, whole  # noqa: F401
 from differential.world import PARTS, WHOLE, World
 from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
@@ -28,25 +29,6 @@ def world(shards, shared_proxy, tmp_path_factory):
     return world
 
 
-def connection(world, database=PARTS, **more):
-    port = world.proxy.port if database == PARTS else world.servers[0].port
-    return psycopg.connect(host=world.servers[0].host, port=port, user=SUPERUSER, password=PASSWORD, dbname=database,
-                           autocommit=True, **more)
-
-
-@pytest.fixture
-def parts(world):
-    world.reset()
-    with connection(world) as parts:
-        yield parts
-
-
-@pytest.fixture
-def whole(world):
-    with connection(world, WHOLE) as whole:
-        yield whole
-
-
 @pytest.fixture
 def many(parts, whole):
     """Both have a row for each of many users, and a second one for every third."""
@@ -56,14 +38,6 @@ def many(parts, whole):
                 copy.write_row((n + 1000, 1, "x", n * 7919 % 1000))
                 if n % 3 == 0:
                     copy.write_row((n + 1000, 2, "y", 1))
-
-
-def answer(client, sql, *values, **more):
-    try:
-        cursor = client.execute(sql, values or None, **more)
-    except psycopg.Error as error:
-        return error.sqlstate
-    return cursor.fetchall()
 
 
 def route(parts, sql):

@@ -5,6 +5,7 @@ import threading
 import psycopg
 import pytest
 
+from beside import answer, connection, parts, whole  # noqa: F401
 from differential.world import PARTS, WHOLE, World
 from harness import wait_until
 from harness.postgres import PASSWORD, SUPERUSER
@@ -50,25 +51,6 @@ def world(shards, shared_proxy):
     return World(shards, proxy)
 
 
-def connection(world, database=PARTS, **more):
-    port = world.proxy.port if database == PARTS else world.servers[0].port
-    return psycopg.connect(host=world.servers[0].host, port=port, user=SUPERUSER, password=PASSWORD, dbname=database,
-                           autocommit=True, **more)
-
-
-@pytest.fixture
-def parts(world):
-    world.reset()
-    with connection(world) as parts:
-        yield parts
-
-
-@pytest.fixture
-def whole(world):
-    with connection(world, WHOLE) as whole:
-        yield whole
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(world):
     """Neither a table, nor a transaction that somebody has forgotten."""
@@ -79,14 +61,6 @@ def nothing_is_left(world):
         wait_until(lambda server=server: not server.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'", (PARTS,)),
             10, "no transaction is open")
-
-
-def answer(client, sql, *values, **more):
-    try:
-        cursor = client.execute(sql, values or None, **more)
-    except psycopg.Error as error:
-        return error.sqlstate
-    return cursor.fetchall()
 
 
 def test_a_transaction_sees_what_it_has_written(parts, whole):
